@@ -1,0 +1,45 @@
+"""Backbones: functional models that return named features at known strides."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kzoo.backbones.backbone import Backbone, Preprocessing
+from kzoo.backbones.mobilenet_v2 import mobilenet_v2
+from kzoo.backbones.resnet import resnet50, resnet101, resnet152
+from kzoo.backbones.weights import load_backbone_weights, unfold_batch_normalization
+from kzoo.errors import unknown_name
+
+BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "mobilenet_v2": mobilenet_v2,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
+    "resnet152": resnet152,
+}
+
+
+def create(name: str, **kwargs: Any) -> Backbone:
+    """The backbone of that name; `kwargs` go to its builder. `ValueError` with the near matches for unknown names."""
+    if name not in BACKBONES:
+        raise unknown_name("backbone", name, BACKBONES)
+    return BACKBONES[name](**kwargs)
+
+
+def names() -> list[str]:
+    """The names that `create` takes."""
+    return sorted(BACKBONES)
+
+
+__all__ = [
+    "Backbone",
+    "Preprocessing",
+    "create",
+    "load_backbone_weights",
+    "mobilenet_v2",
+    "names",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "unfold_batch_normalization",
+]

@@ -1,0 +1,65 @@
+"""What all backbones share: named features with known strides, and the input range they expect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+OUTPUT_STRIDES = (8, 16, 32)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Takes RGB 0..255 to the range a backbone was trained on: `x * scale + offset`, for each channel."""
+
+    scale: tuple[float, float, float]
+    offset: tuple[float, float, float]
+
+    @classmethod
+    def from_mean_std(cls, mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocessing:
+        """`(x - mean) / std` with mean and std in 0..255."""
+        red, green, blue = zip(mean, std, strict=True)
+        pairs = (red, green, blue)
+        return cls(
+            scale=tuple(1.0 / s for _, s in pairs),  # type: ignore[arg-type]
+            offset=tuple(-m / s for m, s in pairs),  # type: ignore[arg-type]
+        )
+
+
+IMAGENET_MEAN_STD = Preprocessing.from_mean_std((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+MINUS_ONE_TO_ONE = Preprocessing(scale=(1 / 127.5,) * 3, offset=(-1.0,) * 3)
+
+
+class Backbone(keras.Model):
+    """A functional model whose outputs are a dict of named features, finest first.
+
+    Args:
+        inputs: the symbolic input (B, H, W, 3), already in the range that `preprocessing` leads to.
+        features: the symbolic features (B, H / stride, W / stride, C) by name: `c1` ... `c4`.
+        strides: each feature's stride against the input.
+        preprocessing: how RGB 0..255 becomes the input.
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        features: Mapping[str, Any],
+        *,
+        strides: Mapping[str, int],
+        preprocessing: Preprocessing,
+        name: str,
+    ) -> None:
+        super().__init__(inputs=inputs, outputs=dict(features), name=name)
+        self.strides = dict(strides)
+        self.channels = {key: int(feature.shape[-1]) for key, feature in features.items()}
+        self.preprocessing = preprocessing
+
+
+def check_output_stride(output_stride: int) -> int:
+    """`output_stride` itself; `ValueError` if it is none of 8, 16, 32."""
+    if output_stride not in OUTPUT_STRIDES:
+        raise ValueError(f"output_stride must be one of {OUTPUT_STRIDES}. Received: output_stride={output_stride!r}")
+    return output_stride

@@ -1,0 +1,99 @@
+"""Backbone weights from files, and BatchNorm statistics measured where a file has them folded in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kzoo.backbones.backbone import Backbone
+
+
+def load_backbone_weights(backbone: Backbone, path: str | os.PathLike[str]) -> None:
+    """Sets all weights of `backbone` from a Keras `.weights.h5` or an `.npz` with folded BatchNorm.
+
+    The `.npz` holds `<layer>/kernel` and `<layer>/bias` for each convolution, the BatchNorm behind it folded in. The
+    BatchNorm is set to add the bias and nothing else (mean 0, variance 1, gamma sqrt(1 + epsilon)), which is the
+    file's function at inference; `unfold_batch_normalization` then gives it statistics to train with.
+
+    Raises: `FileNotFoundError` if there is no such file; `ValueError` if it does not fit.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"No backbone weights at {str(path)!r}: expected a `.weights.h5` or `.npz` file.")
+    if path.suffix == ".npz":
+        _load_folded(backbone, path)
+    elif path.name.endswith(".weights.h5"):
+        try:
+            backbone.load_weights(path)
+        except (ValueError, OSError, KeyError) as error:
+            raise ValueError(f"{str(path)!r} does not fit the backbone {backbone.name!r}: {error}") from error
+    else:
+        raise ValueError(f"Backbone weights are read from `.weights.h5` or `.npz` files. Received: {str(path)!r}")
+
+
+def _load_folded(backbone: Backbone, path: Path) -> None:
+    with np.load(path, allow_pickle=False) as arrays:
+        for convolution, norm in convolution_norm_pairs(backbone):
+            kernel = _entry(arrays, f"{convolution.name}/kernel", convolution.weights[0].shape, path)
+            bias = _entry(arrays, f"{convolution.name}/bias", norm.beta.shape, path)
+            convolution.set_weights([kernel])
+            gamma = np.full(bias.shape, np.sqrt(1.0 + norm.epsilon), "float32")
+            norm.set_weights([gamma, bias, np.zeros_like(bias), np.ones_like(bias)])
+
+
+def _entry(arrays: Any, key: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
+    if key not in arrays:
+        raise ValueError(f"{str(path)!r} has no entry {key!r}: it is not a folded weights file of this backbone.")
+    array = arrays[key]
+    if array.size != np.prod(shape):
+        raise ValueError(f"{str(path)!r}: entry {key!r} should have shape {tuple(shape)}, it has {array.shape}.")
+    return array.reshape(shape).astype("float32")
+
+
+def convolution_norm_pairs(backbone: Backbone) -> list[tuple[keras.Layer, keras.layers.BatchNormalization]]:
+    """Each convolution of the backbone with the BatchNorm that takes its output, in order."""
+    pairs = []
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            source = layer.input._keras_history.operation
+            if isinstance(source, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)):
+                pairs.append((source, layer))
+    return pairs
+
+
+def unfold_batch_normalization(backbone: Backbone, batches: Iterable[Any]) -> None:
+    """Gives every BatchNorm the statistics its input has on real pictures, without changing what it computes.
+
+    A folded BatchNorm computes `z + bias`. With the measured mean and variance of z as statistics,
+    `gamma = sqrt(variance + epsilon)` and `beta = bias + mean` compute the same at inference, and in training mode
+    (statistics of the batch) nearly the same, so that fine-tuning with live BatchNorm starts where ImageNet ended.
+
+    Args:
+        backbone: with weights loaded.
+        batches: of images (B, H, W, 3) in the backbone's input range; a few dozen pictures suffice.
+
+    Raises: `ValueError` if there is no batch.
+    """
+    pairs = convolution_norm_pairs(backbone)
+    probe = keras.Model(backbone.inputs, [norm.input for _, norm in pairs])
+    totals = [np.zeros((2, norm.gamma.shape[0])) for _, norm in pairs]
+    counts = np.zeros(len(pairs))
+    for images in batches:
+        for index, feature in enumerate(probe(images, training=False)):
+            values = np.asarray(keras.ops.convert_to_numpy(feature), "float64")
+            totals[index] += [values.sum((0, 1, 2)), np.square(values).sum((0, 1, 2))]
+            counts[index] += np.prod(values.shape[:3])
+    if not counts.all():
+        raise ValueError("unfold_batch_normalization received no pictures; expected at least one batch.")
+    for (_, norm), (total, squares), count in zip(pairs, totals, counts, strict=True):
+        old_gamma, old_beta, old_mean, old_variance = norm.get_weights()
+        slope = old_gamma / np.sqrt(old_variance + norm.epsilon)
+        mean = total / count
+        variance = np.maximum(squares / count - mean**2, 0.0)
+        gamma = slope * np.sqrt(variance + norm.epsilon)
+        norm.set_weights([gamma, old_beta + slope * (mean - old_mean), mean, variance])

@@ -1,0 +1,29 @@
+"""`kzoo train`: a recipe becomes a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+
+HELP = "train a network from a recipe; the same command again goes on where a killed run stopped"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", help="a recipe, e.g. zoo_configs/camvid/encnet_mnv2.yaml")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override a value of the recipe")
+    parser.add_argument("--run", type=Path, help="run folder (default: runs/<dataset>_<recipe's name>)")
+    parser.add_argument("--quiet", action="store_true", help="one line an epoch, for logs")
+
+
+def run(args: argparse.Namespace) -> int:
+    from kzoo.training import load_config, train
+    from kzoo.training.config import find_config
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    path = find_config(args.config)
+    config = load_config(path, args.set)
+    folder = args.run or Path("runs") / f"{path.parent.name}_{path.stem}"
+    results = train(config, folder, verbose=0 if args.quiet else "auto")
+    print(f"best validation mIoU {100 * results['val_miou']:.2f} at epoch {results['best_epoch']}; see {folder}")
+    return 0

@@ -1,0 +1,134 @@
+"""kzoo's inference graph: constants frozen, batch normalisation folded, and never stale."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kzoo.inference.fold import Graph, fold_batch_normalisation, join_dilated_convolutions
+
+_frozen: weakref.WeakKeyDictionary[keras.Model, FrozenModel] = weakref.WeakKeyDictionary()
+
+
+def freeze(model: keras.Model) -> FrozenModel:
+    """The inference graph of `model`, made on the first call and kept as long as the model lives.
+
+    Args:
+        model: takes pictures (B, H, W, 3) and returns one tensor of logits.
+    """
+    if model not in _frozen:
+        _frozen[model] = FrozenModel(model)
+    return _frozen[model]
+
+
+class FrozenModel:
+    """A model as a graph of constants: called with float32 pictures (B, H, W, 3), returns the logits (a tensor).
+
+    The graph is made when it is first needed, and made anew when any weight of the model has changed since, be it by
+    `fit`, `load_weights` or a plain `assign`: every call compares a fingerprint (64 bits for each weight, of its bytes
+    in their order) with the one the graph was made from. That takes about 2 % of the time of the call.
+
+    One graph serves all picture sizes and batch sizes. Freezing takes seconds, and a graph made for one fixed size runs
+    no faster once the dilated convolutions' shape arithmetic is gone, which `kzoo.inference.fold` sees to.
+
+    Raises:
+        ValueError: the model returns something else than one tensor.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._model = weakref.ref(model)
+        self._fingerprint = b""
+        self._function: Any = None
+        self._fingerprint_of: tuple[list[int], Any] = ([], None)
+
+    def __call__(self, images: Any) -> Any:
+        model = self._model()
+        if model is None:
+            raise ValueError("The model behind this inference graph no longer exists: keep the model, and freeze it.")
+        fingerprint = self.fingerprint(model)
+        if self._function is None or fingerprint != self._fingerprint:
+            self._function = _frozen_function(model)
+            # The first call builds a model that was never called, so that its weights exist only now.
+            self._fingerprint = self.fingerprint(model)
+        return self._function(tf.convert_to_tensor(images, tf.float32))
+
+    def fingerprint(self, model: keras.Model) -> bytes:
+        """64 bits for each of the model's weights (FarmHash of its bytes)."""
+        variables = [weight.value for weight in model.weights]
+        identities = [id(variable) for variable in variables]
+        known, function = self._fingerprint_of
+        if identities != known:
+            function = tf.function(lambda: tf.concat([_hash(variable) for variable in variables], axis=0))
+            self._fingerprint_of = identities, function
+        return bytes(function().numpy().tobytes()) if variables else b""
+
+
+def _hash(variable: Any) -> Any:
+    with tf.device("CPU"):
+        return tf.fingerprint(tf.reshape(variable, (1, -1)))
+
+
+def _frozen_function(model: keras.Model) -> Any:
+    """A concrete function (B, H, W, 3) float32 -> logits in which the model's weights are constants."""
+    signature = tf.TensorSpec((None, None, None, 3), tf.float32, name="images")
+    traced = tf.function(lambda images: model(images, training=False)).get_concrete_function(signature)
+    if len(traced.outputs) != 1:
+        raise ValueError(
+            f"Only a model that returns one tensor of logits can be frozen; {model.name!r} returns "
+            f"{len(traced.outputs)} tensors: {traced.structured_outputs}."
+        )
+    picture, logits = traced.inputs[0].name, traced.outputs[0].name
+    captured = {placeholder.op.name: tensor for tensor, placeholder in traced.graph.captures}
+    graph_def = _without_control_inputs(traced.graph.as_graph_def())
+    plain = Graph(graph_def, captured)
+
+    def probe(height: int, width: int, tensors: list[str]) -> list[np.ndarray]:
+        return [value.numpy() for value in _function(plain, picture, tensors)(tf.zeros((1, height, width, 3)))]
+
+    graph = _without_variables(graph_def, captured)
+    join_dilated_convolutions(graph, probe)
+    fold_batch_normalisation(graph)
+    function = _function(graph, picture, [logits])
+    return lambda images: function(images)[0]
+
+
+def _without_control_inputs(graph_def: Any) -> Any:
+    """The graph without the order of its reads: inference has no side effects."""
+    for node in graph_def.node:
+        data = [tensor for tensor in node.input if not tensor.startswith("^")]
+        node.ClearField("input")
+        node.input.extend(data)
+    return graph_def
+
+
+def _without_variables(graph_def: Any, captured: dict[str, Any]) -> Graph:
+    """The graph with a placeholder, and its value, for each variable that is read and each captured tensor."""
+    graph = Graph(graph_def, {})
+    for node in graph_def.node:
+        if node.op == "ReadVariableOp":
+            handle = captured[graph.input(node).name]
+            value = tf.raw_ops.ReadVariableOp(resource=handle, dtype=node.attr["dtype"].type).numpy()
+        elif node.name in captured and captured[node.name].dtype != tf.resource:
+            value = captured[node.name].numpy()
+        else:
+            continue
+        graph.add_weight(node.name, value)
+    return graph
+
+
+def _function(graph: Graph, picture: str, outputs: list[str]) -> Any:
+    """A concrete function from pictures to the tensors `outputs` of the graph, with the graph's values inside."""
+    outputs = [name if ":" in name else f"{name}:0" for name in outputs]
+    graph_def = graph.ancestors(outputs)
+    needed = {node.name for node in graph_def.node}
+
+    def run(images: Any) -> Any:
+        # NumPy arrays become constants of the function, handles of variables are captured by it.
+        values = {f"{name}:0": tf.convert_to_tensor(value) for name, value in graph.values.items() if name in needed}
+        return tf.graph_util.import_graph_def(graph_def, {picture: images, **values}, outputs, name="")
+
+    return tf.function(run).get_concrete_function(tf.TensorSpec((None, None, None, 3), tf.float32))

@@ -1,0 +1,58 @@
+"""The semantic-encoding loss: which classes does the scene hold?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kzoo.losses.replicas import global_mean
+
+
+def class_presence(labels: Any, num_classes: int) -> Any:
+    """Which classes each picture's mask holds.
+
+    Labels outside 0 .. num_classes - 1, the ignore label among them, count for no class.
+
+    Args:
+        labels: integers (B, H, W).
+        num_classes: number C of classes.
+
+    Returns: float32 (B, C) of zeros and ones.
+    """
+    labels = ops.cast(labels, "int32")
+    pixels = ops.reshape(labels, (ops.shape(labels)[0], -1))
+    inside = ops.logical_and(pixels >= 0, pixels < num_classes)
+    counts = ops.bincount(ops.where(inside, pixels, num_classes), minlength=num_classes + 1)
+    return ops.cast(counts[:, :num_classes] > 0, "float32")
+
+
+def semantic_encoding_loss(labels: Any, presence_logits: Any) -> Any:
+    """Mean binary cross-entropy between the predicted and the real presence of each class in each picture.
+
+    Big and small objects count alike, which is what makes the loss help small classes. Under a strategy it is this
+    replica's share of the global mean.
+
+    Args:
+        labels: integers (B, H, W); labels outside 0 .. C - 1 are ignored.
+        presence_logits: (B, C).
+
+    Returns: a float32 scalar.
+    Reference: Zhang et al., Context Encoding for Semantic Segmentation, CVPR 2018, section 3.1.
+    """
+    logits = ops.cast(presence_logits, "float32")
+    targets = class_presence(labels, logits.shape[-1])
+    losses = ops.binary_crossentropy(targets, logits, from_logits=True)
+    return global_mean(ops.sum(losses), ops.cast(ops.size(losses), "float32"))
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class SemanticEncodingLoss(keras.losses.Loss):
+    """`semantic_encoding_loss` as a Keras loss, for models that are not kzoo's."""
+
+    def __init__(self, name: str = "semantic_encoding", **kwargs: Any) -> None:
+        super().__init__(name=name, **{"reduction": "sum", **kwargs})
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return semantic_encoding_loss(y_true, y_pred)

@@ -1,0 +1,168 @@
+"""What all segmentation networks share: the door for pictures, the heads' losses, prediction, serialisation."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kzoo import backbones
+from kzoo.backbones import Backbone
+from kzoo.layers import Resize
+from kzoo.losses import cross_entropy, semantic_encoding_loss
+from kzoo.losses.replicas import replica_count
+
+
+class Segmenter(keras.Model):
+    """A segmentation network: RGB pictures (B, H, W, 3) in 0..255 to logits (B, H, W, num_classes).
+
+    `model(images)` gives the logits; `model(images, training=True)` a dict of all heads. After `compile(optimizer)`,
+    `fit` on a dataset of (image, mask) trains all heads with the network's own losses: cross-entropy on `logits`,
+    `aux_weight` times cross-entropy on `aux`, `se_weight` times the semantic-encoding loss on every head whose name
+    begins with `se_logits`. A loss given to `compile` takes the place of all of them and sees the logits alone.
+
+    Subclasses set `self.backbone`, build their heads and write `heads(features, training)`.
+
+    Args:
+        num_classes: number of classes.
+        backbone: a name of `kzoo.backbones.names()`.
+        output_stride: of the backbone, 8, 16 or 32.
+        backbone_args: further arguments of the backbone's builder (`stem`, `width`).
+        backbone_weights: `None`, `"imagenet"` or a path, as the backbone takes them. Not part of the model's config:
+            a model that is loaded from a file gets its weights from there.
+        align_corners: whether logits are resized corner-aligned (as published) or at half-pixel centres.
+        ignore_label: label of the pixels that no loss counts.
+        class_weights: weights of the classes in the cross-entropies, or none.
+        aux_weight: weight of the auxiliary head's cross-entropy.
+        se_weight: weight of the semantic-encoding losses.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        *,
+        backbone: str,
+        output_stride: int,
+        backbone_args: dict[str, Any] | None = None,
+        backbone_weights: str | os.PathLike[str] | None = None,
+        align_corners: bool = True,
+        ignore_label: int = 255,
+        class_weights: Sequence[float] | None = None,
+        aux_weight: float = 0.2,
+        se_weight: float = 0.2,
+        name: str | None = None,
+    ) -> None:
+        # Pictures reach the first layer as they are: a half-precision policy must not round 0..255 at the door.
+        super().__init__(name=name, autocast=False)
+        if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
+            raise ValueError(f"num_classes must be a positive integer. Received: num_classes={num_classes!r}")
+        if class_weights is not None and len(class_weights) != num_classes:
+            raise ValueError(
+                f"class_weights must have one weight for each of the {num_classes} classes. "
+                f"Received {len(class_weights)} weights: {list(class_weights)}"
+            )
+        self.num_classes = int(num_classes)
+        self.ignore_label, self.align_corners = int(ignore_label), bool(align_corners)
+        self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
+        self.aux_weight, self.se_weight = float(aux_weight), float(se_weight)
+        self.class_names = tuple(f"class {index}" for index in range(self.num_classes))
+        self.palette: tuple[tuple[int, int, int], ...] = ()
+        self._backbone_config = {
+            "backbone": backbone,
+            "output_stride": output_stride,
+            "backbone_args": dict(backbone_args or {}),
+        }
+        self.backbone: Backbone = backbones.create(
+            backbone, output_stride=output_stride, weights=backbone_weights, **(backbone_args or {})
+        )
+        preprocessing = self.backbone.preprocessing
+        self.preprocessing = keras.layers.Rescaling(
+            list(preprocessing.scale), list(preprocessing.offset), dtype="float32", name="preprocessing"
+        )
+        self.to_input_size = Resize(align_corners=self.align_corners, dtype="float32", name="to_input_size")
+        self._head_losses: dict[str, keras.metrics.Mean] = {}
+
+    def heads(self, features: dict[str, Any], training: bool | None) -> dict[str, Any]:
+        """All heads' outputs: `logits` at feature resolution, and when training also `aux`, `se_logits`, ..."""
+        raise NotImplementedError
+
+    def build(self, input_shape: Any = None) -> None:
+        if self.built:
+            return
+        # One symbolic pass in training mode creates the weights of all heads, the auxiliary ones too.
+        outputs = self.call(keras.Input((None, None, 3), name="image"), training=True)
+        self.built = True
+        for name, head in (("ce_loss", "logits"), ("aux_loss", "aux"), ("se_loss", "se_logits")):
+            if head in outputs:
+                self._head_losses[name] = keras.metrics.Mean(name=name)
+
+    def call(self, images: Any, training: bool | None = None) -> Any:
+        outputs = self.heads(self.backbone(self.preprocessing(images), training=training), training)
+        resized = {
+            key: self.to_input_size(value, images) if key in ("logits", "aux") else value
+            for key, value in outputs.items()
+        }
+        return resized if training else resized["logits"]
+
+    # Losses -----------------------------------------------------------------------------------------------------
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        outputs = y_pred if isinstance(y_pred, dict) else {"logits": y_pred}
+        if self._compile_loss is not None:
+            return super().compute_loss(x, y, outputs["logits"], sample_weight, training)
+        if sample_weight is not None:
+            raise ValueError(
+                "The networks' own losses take no sample_weight: mark pixels with the ignore label "
+                f"{self.ignore_label}, give class_weights to the model, or give a loss to compile()."
+            )
+        options = {"ignore_label": self.ignore_label, "class_weights": self.class_weights}
+        losses = {"ce_loss": cross_entropy(y, outputs["logits"], **options)}
+        weights = {"ce_loss": 1.0, "aux_loss": self.aux_weight, "se_loss": self.se_weight}
+        if "aux" in outputs:
+            losses["aux_loss"] = cross_entropy(y, outputs["aux"], **options)
+        presence = [value for key, value in outputs.items() if key.startswith("se_logits")]
+        if presence:
+            losses["se_loss"] = sum(semantic_encoding_loss(y, value) for value in presence)
+        for key, value in losses.items():
+            self._head_losses[key].update_state(value * replica_count())
+        return sum(weights[key] * value for key, value in losses.items()) + sum(self.losses)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        logits = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
+        return super().compute_metrics(x, y, logits, sample_weight)
+
+    # Doors to other rooms -----------------------------------------------------------------------------------------
+
+    def predict_image(self, image: Any, **options: Any) -> np.ndarray:
+        """The class map (H, W) uint8 of one picture at its own size; see `kzoo.inference.predict_mask`."""
+        from kzoo.inference import predict_mask
+
+        return predict_mask(self, image, **options)
+
+    @property
+    def head_variables(self) -> list[Any]:
+        """The trainable variables outside the backbone, which recipes give a higher learning rate."""
+        backbone = {id(variable) for variable in self.backbone.trainable_variables}
+        return [variable for variable in self.trainable_variables if id(variable) not in backbone]
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            "num_classes": self.num_classes,
+            **self._backbone_config,
+            "align_corners": self.align_corners,
+            "ignore_label": self.ignore_label,
+            "class_weights": self.class_weights,
+            "aux_weight": self.aux_weight,
+            "se_weight": self.se_weight,
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Segmenter:
+        return cls(**config)

@@ -23,8 +23,8 @@ import keras
 from kzoo.data import Dataset, open_dataset, training_pipeline
 from kzoo.training import TrainConfig, load_config
 from kzoo.training.config import resolve_data_path
+from kzoo.training.network import build_model
 from kzoo.training.optimizers import build_optimizer
-from kzoo.training.run import build_model
 
 REQUIRED = 4.0
 CONFIGS = Path(__file__).resolve().parents[1] / "zoo_configs"

@@ -116,7 +116,9 @@ def main() -> None:
 
     options = {"shape": args.shape, "codewords": args.codewords, "threads": args.threads}
     with ExitStack() as stack:
-        forms = {name: stack.enter_context(Contestant(__file__, name, options)) for name in ("kzoo", "residuals", "torch")}
+        forms = {
+            name: stack.enter_context(Contestant(__file__, name, options)) for name in ("kzoo", "residuals", "torch")
+        }
         memory = {name: form.first_call().of_call for name, form in forms.items()}
         take_turns(list(forms.values()), args.rounds, args.repeats)
     print(f"Encoding {tuple(args.shape)}, {args.codewords} codewords, forward and backward, {args.threads} threads")

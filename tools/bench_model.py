@@ -132,7 +132,8 @@ def compete(name: str, contest: str, size: int, batch: int, threads: int) -> Non
 def report(name: str, options: dict[str, Any], rounds: int, repeats: int) -> None:
     with ExitStack() as stack:
         sides = {
-            side: stack.enter_context(Contestant(__file__, side, {**options, "contest": name})) for side in CONTESTS[name]
+            side: stack.enter_context(Contestant(__file__, side, {**options, "contest": name}))
+            for side in CONTESTS[name]
         }
         memory = {side: contestant.first_call() for side, contestant in sides.items()}
         take_turns(list(sides.values()), rounds, repeats)
@@ -141,7 +142,8 @@ def report(name: str, options: dict[str, Any], rounds: int, repeats: int) -> Non
     print(f"{name}: {network}, batch {options['batch']}, {size}x{size}, {options['threads']} threads, {rounds} rounds")
     for side, contestant in sides.items():
         seconds, used = statistics.median(contestant.seconds), memory[side]
-        print(f"  {side:20} {seconds:8.3f} s   peak {used.of_process:7.0f} MiB, {used.of_call:7.0f} MiB by the first call")
+        kept = f"peak {used.peak:6.0f} MiB in the first call (+{used.of_call:.0f}), {used.after:6.0f} MiB after it"
+        print(f"  {side:20} {seconds:8.3f} s   {kept}")
     ratios = {side: median_ratio(sides["kzoo"], contestant) for side, contestant in sides.items() if side != "kzoo"}
     for side, ratio in ratios.items():
         print(f"  kzoo takes {ratio:.2f} of the time of {side}")

@@ -26,10 +26,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Memory:
-    """Resident memory in MiB: the peak of the first call above the process's size before it, and the process's peak."""
+    """Resident memory of a contestant's process in MiB.
+
+    Attributes:
+        of_call: the peak of the first call above the process's size before it.
+        peak: the peak up to the end of the first call.
+        after: what the process keeps after it.
+    """
 
     of_call: float
-    of_process: float
+    peak: float
+    after: float
 
 
 @dataclass
@@ -92,7 +99,7 @@ def serve(work: Callable[[], object], warm_up: Callable[[], object] | None = Non
             Path("/proc/self/clear_refs").write_text("5")
             work()
             peak = _status("VmHWM")
-            answer = {"of_call": (peak - before) / MIB, "of_process": peak / MIB}
+            answer = {"of_call": (peak - before) / MIB, "peak": peak / MIB, "after": _status("VmRSS") / MIB}
         else:
             repeats = int(arguments[0])
             start = time.perf_counter()

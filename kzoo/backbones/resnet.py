@@ -4,7 +4,7 @@ The networks that segmentation checkpoints were trained with, laid out as PyTorc
 stride on their 3x3 convolution, symmetric padding, BatchNormalization with epsilon 1e-5, no convolution bias.
 
 References:
-    He et al., Deep Residual Learning for Image Recognition, CVPR 2016 (stem "b": its stride moved to the 3x3, as in torch);
+    He et al., Deep Residual Learning for Image Recognition, CVPR 2016 (stem "b"; the stride on the 3x3, as in torch);
     He et al., Bag of Tricks for Image Classification, CVPR 2019, section 4.2 (stem "c");
     Zhao et al., Pyramid Scene Parsing Network, CVPR 2017, the authors' network (stem "s").
 """

@@ -1,0 +1,23 @@
+"""Prediction and evaluation: the frozen graph, whole pictures and windows, scales and flip, overlays."""
+
+from kzoo.inference.evaluate import Results, draw_confusion, evaluate, evaluate_predictor, matching_dataset
+from kzoo.inference.freeze import FrozenModel, freeze
+from kzoo.inference.overlay import class_shares, draw_overlay, labels_of, mask_picture
+from kzoo.inference.predict import predict_logits, predict_mask, read_picture
+
+__all__ = [
+    "FrozenModel",
+    "Results",
+    "class_shares",
+    "draw_confusion",
+    "draw_overlay",
+    "evaluate",
+    "evaluate_predictor",
+    "freeze",
+    "labels_of",
+    "mask_picture",
+    "matching_dataset",
+    "predict_logits",
+    "predict_mask",
+    "read_picture",
+]

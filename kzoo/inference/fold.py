@@ -162,7 +162,7 @@ def fold_batch_normalisation(graph: Graph) -> None:
     """Scales the kernel of every convolution by the batch normalisation behind it, whose shift becomes a bias."""
     for norm in [node for node in graph.nodes.values() if node.op == "FusedBatchNormV3"]:
         conv = graph.input(norm)
-        if graph.only_consumer(conv) is not norm or norm.attr["is_training"].b:
+        if graph.consumers[conv.name] != [norm.name] or norm.attr["is_training"].b:
             continue
         if conv.op == "BatchToSpaceND":  # a dilated convolution left as it was; scaling passes through it
             conv = graph.input(conv)

@@ -35,14 +35,17 @@ class FrozenModel:
     One graph serves all picture sizes and batch sizes. Freezing takes seconds, and a graph made for one fixed size runs
     no faster once the dilated convolutions' shape arithmetic is gone, which `kzoo.inference.fold` sees to.
 
+    Attributes:
+        function: the concrete function that runs, images -> [logits]; None before the first call.
+
     Raises:
-        ValueError: the model returns something else than one tensor.
+        ValueError: the model returns something else than one tensor, or no longer exists.
     """
 
     def __init__(self, model: keras.Model) -> None:
         self._model = weakref.ref(model)
         self._fingerprint = b""
-        self._function: Any = None
+        self.function: Any = None
         self._fingerprint_of: tuple[list[int], Any] = ([], None)
 
     def __call__(self, images: Any) -> Any:
@@ -50,11 +53,11 @@ class FrozenModel:
         if model is None:
             raise ValueError("The model behind this inference graph no longer exists: keep the model, and freeze it.")
         fingerprint = self.fingerprint(model)
-        if self._function is None or fingerprint != self._fingerprint:
-            self._function = _frozen_function(model)
+        if self.function is None or fingerprint != self._fingerprint:
+            self.function = _frozen_function(model)
             # The first call builds a model that was never called, so that its weights exist only now.
             self._fingerprint = self.fingerprint(model)
-        return self._function(tf.convert_to_tensor(images, tf.float32))
+        return self.function(tf.cast(images, tf.float32))[0]
 
     def fingerprint(self, model: keras.Model) -> bytes:
         """64 bits for each of the model's weights (FarmHash of its bytes)."""
@@ -73,7 +76,7 @@ def _hash(variable: Any) -> Any:
 
 
 def _frozen_function(model: keras.Model) -> Any:
-    """A concrete function (B, H, W, 3) float32 -> logits in which the model's weights are constants."""
+    """A concrete function (B, H, W, 3) float32 -> [logits] in which the model's weights are constants."""
     signature = tf.TensorSpec((None, None, None, 3), tf.float32, name="images")
     traced = tf.function(lambda images: model(images, training=False)).get_concrete_function(signature)
     if len(traced.outputs) != 1:
@@ -92,8 +95,7 @@ def _frozen_function(model: keras.Model) -> Any:
     graph = _without_variables(graph_def, captured)
     join_dilated_convolutions(graph, probe)
     fold_batch_normalisation(graph)
-    function = _function(graph, picture, [logits])
-    return lambda images: function(images)[0]
+    return _function(graph, picture, [logits])
 
 
 def _without_control_inputs(graph_def: Any) -> Any:

@@ -17,7 +17,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     inputs (B, H, W, C) normalised over the last axis on one device; everything else (several replicas, other axes,
     masks, float64) takes the Keras path. Both give the same outputs, gradients and moving statistics.
 
-    Under a strategy with several replicas the statistics are those of the global batch (`synchronized=True`).
+    Under a strategy with several replicas the statistics are those of the global batch (`synchronized=True`); the
+    replicas' shares of it must be of one size.
 
     Args:
         momentum: of the moving statistics; 0.9 is torch's `momentum=0.1`.
@@ -59,6 +60,22 @@ class BatchNormalization(keras.layers.BatchNormalization):
             is_training=False,
         )[0]
 
+    def _moments(self, inputs: Any, mask: Any) -> tuple[Any, Any]:
+        replica = tf.distribute.get_replica_context()
+        if not self.synchronized or mask is not None or replica is None or _replicas() == 1:
+            return super()._moments(inputs, mask)
+        # One all-reduce instead of Keras' three; the shift by the moving mean keeps E[x^2] - E[x]^2 from cancelling.
+        shift = tf.stop_gradient(tf.cast(self.moving_mean, inputs.dtype))
+        broadcast = [1] * inputs.shape.rank
+        broadcast[self.axis] = -1
+        shifted = inputs - tf.reshape(shift, broadcast)
+        count = tf.cast(tf.size(inputs) // inputs.shape[self.axis], inputs.dtype)
+        sums = tf.stack([tf.reduce_sum(shifted, self._reduction_axes), tf.reduce_sum(shifted**2, self._reduction_axes)])
+        sums = replica.all_reduce(tf.distribute.ReduceOp.SUM, sums)
+        # Every replica sees the same number of values: the pipeline drops incomplete batches.
+        mean, square = tf.unstack(sums / (count * _replicas()))
+        return mean + shift, tf.maximum(square - mean**2, 0.0)
+
     def _has_fused_kernel(self, inputs: Any, mask: Any) -> bool:
         return (
             keras.backend.backend() == "tensorflow"
@@ -71,8 +88,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and not self.renorm
             and inputs.dtype in (tf.float32, tf.bfloat16, tf.float16)
             and self.variable_dtype == "float32"
-            and tf.distribute.get_strategy().num_replicas_in_sync == 1
+            and _replicas() == 1
         )
 
     def _move(self, variable: Any, value: Any) -> None:
         variable.assign(variable * self.momentum + value * (1.0 - self.momentum))
+
+
+def _replicas() -> int:
+    return tf.distribute.get_strategy().num_replicas_in_sync

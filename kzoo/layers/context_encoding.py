@@ -62,8 +62,12 @@ class ContextEncoding(keras.layers.Layer):
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         channels = input_shape[-1]
+        if channels is None:
+            raise ValueError(f"ContextEncoding needs a known channel count. Received: input shape {tuple(input_shape)}")
         policy = self.dtype_policy
-        self.project = self.encoding = self.encoding_bn = None
+        self.project: Any = None
+        self.encoding: Any = None
+        self.encoding_bn: Any = None
         if self.projection:
             self.project = ConvBNReLU(channels, dtype=policy, name="project")
             self.project.build(input_shape)
@@ -75,7 +79,8 @@ class ContextEncoding(keras.layers.Layer):
             self.encoding_bn.build((input_shape[0], self.num_codewords, channels))
         self.channel_gate = keras.layers.Dense(channels, activation="sigmoid", dtype=policy, name="channel_gate")
         self.channel_gate.build((input_shape[0], channels))
-        self.presence = keras.layers.Dense(self.num_classes, dtype="float32", name="presence")
+        presence_dtype = keras.backend.result_type(self.compute_dtype, "float32")
+        self.presence = keras.layers.Dense(self.num_classes, dtype=presence_dtype, name="presence")
         self.presence.build((input_shape[0], channels))
 
     def call(self, inputs: Any, training: bool | None = None) -> tuple[Any, Any]:
@@ -97,7 +102,9 @@ class ContextEncoding(keras.layers.Layer):
     def compute_output_spec(self, inputs: Any, training: bool | None = None) -> tuple[Any, Any]:
         return (
             keras.KerasTensor(inputs.shape, dtype=self.compute_dtype),
-            keras.KerasTensor((inputs.shape[0], self.num_classes), dtype="float32"),
+            keras.KerasTensor(
+                (inputs.shape[0], self.num_classes), dtype=keras.backend.result_type(self.compute_dtype, "float32")
+            ),
         )
 
     def get_config(self) -> dict[str, Any]:

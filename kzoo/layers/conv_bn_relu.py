@@ -35,12 +35,18 @@ class ConvBNReLU(keras.layers.Layer):
                 "ConvBNReLU needs filters, kernel_size and dilation_rate of at least 1. "
                 f"Received: filters={filters}, kernel_size={kernel_size}, dilation_rate={dilation_rate}"
             )
-        dilated = dict(kernel_size=self.kernel_size, dilation_rate=self.dilation_rate, padding="same", use_bias=False)
-        self.depthwise = self.depthwise_bn = None
+        dilated: dict[str, Any] = {
+            "kernel_size": self.kernel_size,
+            "dilation_rate": self.dilation_rate,
+            "padding": "same",
+            "use_bias": False,
+        }
+        self.depthwise: Any = None
+        self.depthwise_bn: Any = None
         if self.separable and self.kernel_size > 1:
             self.depthwise = keras.layers.DepthwiseConv2D(**dilated, dtype=self.dtype_policy, name="depthwise")
             self.depthwise_bn = BatchNormalization(dtype=self.dtype_policy, name="depthwise_bn")
-            dilated = dict(kernel_size=1, use_bias=False)
+            dilated = {"kernel_size": 1, "use_bias": False}
         self.conv = keras.layers.Conv2D(self.filters, **dilated, dtype=self.dtype_policy, name="conv")
         self.bn = BatchNormalization(dtype=self.dtype_policy, name="bn")
 

@@ -20,9 +20,9 @@ class Resize(keras.layers.Layer):
     - `interpolation="bilinear"`, `align_corners=True`: corner pixels coincide, source = target * (H - 1) / (h - 1);
     - `interpolation="nearest"`: the pixel under the target pixel's centre, torch's `nearest-exact`.
 
-    `keras.layers.Resizing` is no substitute: called inside a model it moves later BatchNormalization layers into training
-    mode. Nor is `keras.ops.image.resize`, which cannot be traced with a symbolic size. The TensorFlow ops used here
-    (those behind `tf.image.resize`, which lacks the corner-aligned form) export to ONNX and LiteRT as one Resize each.
+    `keras.layers.Resizing` is no substitute: called inside a model it moves later BatchNormalization layers into
+    training mode. Nor is `keras.ops.image.resize`, which cannot be traced with a symbolic size. The TensorFlow ops used
+    here (those behind `tf.image.resize`, which lacks the corner-aligned form) export to ONNX as one Resize each.
 
     Args:
         size: (height, width) of the result in pixels, or None when the call gives a reference tensor.
@@ -34,7 +34,8 @@ class Resize(keras.layers.Layer):
         reference: (B', h, w, C'), only its height and width are used; required exactly when `size` is None.
 
     Output shape:
-        (B, h, w, C) in the layer's compute dtype. Equal sizes leave the values untouched.
+        (B, h, w, C) in the layer's compute dtype (bilinear values have float32 precision at most). Equal sizes leave
+        the values untouched.
 
     Raises:
         ValueError: unknown interpolation; `align_corners` with nearest; a size that is no pair of positive integers;
@@ -74,8 +75,8 @@ class Resize(keras.layers.Layer):
             resized = tf.raw_ops.ResizeBilinear(
                 images=x, size=size, align_corners=corners, half_pixel_centers=not corners
             )
-        # The bilinear kernels answer in float32 whatever comes in, and forget a size that is only known in part.
-        resized = tf.ensure_shape(resized, (x.shape[0], *static, x.shape[3]))
+        # The kernels forget a size known only in part, and the bilinear one answers in float32 whatever comes in.
+        resized.set_shape((x.shape[0], *static, x.shape[3]))
         return tf.cast(resized, self.compute_dtype)
 
     def compute_output_shape(self, inputs_shape: Any, reference_shape: Any = None) -> tuple[int | None, ...]:
@@ -97,8 +98,8 @@ class Resize(keras.layers.Layer):
             raise ValueError(f"Resize takes a tensor (B, H, W, C). Received the shape {tuple(inputs_shape)}")
         if self.size is None and reference_shape is None:
             raise ValueError(
-                f"Resize layer {self.name!r} has no size to resize to: give Resize(size=(height, width)), or call it as "
-                "layer(x, reference). Received: size=None, reference=None"
+                f"Resize layer {self.name!r} has no size to resize to: give Resize(size=(height, width)), or call it "
+                "as layer(x, reference). Received: size=None, reference=None"
             )
         if self.size is not None and reference_shape is not None:
             raise ValueError(

@@ -25,15 +25,15 @@ def cross_entropy(
         ignore_label: label of the pixels that do not count.
         class_weights: C weights, or none.
 
-    Returns: a float32 scalar.
+    Returns: a scalar, float32 at least.
     """
     labels = ops.cast(labels, "int32")
-    logits = ops.cast(logits, "float32")
+    logits = ops.cast(logits, keras.backend.result_type(logits.dtype, "float32"))
     counted = ops.not_equal(labels, ignore_label)
     targets = ops.where(counted, labels, 0)
-    weights = ops.cast(counted, "float32")
+    weights = ops.cast(counted, logits.dtype)
     if class_weights is not None:
-        weights = weights * ops.take(ops.convert_to_tensor(class_weights, "float32"), targets)
+        weights = weights * ops.take(ops.convert_to_tensor(class_weights, logits.dtype), targets)
     losses = ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
     return global_mean(ops.sum(losses * weights), ops.sum(weights))
 

@@ -38,13 +38,13 @@ def semantic_encoding_loss(labels: Any, presence_logits: Any) -> Any:
         labels: integers (B, H, W); labels outside 0 .. C - 1 are ignored.
         presence_logits: (B, C).
 
-    Returns: a float32 scalar.
+    Returns: a scalar, float32 at least.
     Reference: Zhang et al., Context Encoding for Semantic Segmentation, CVPR 2018, section 3.1.
     """
-    logits = ops.cast(presence_logits, "float32")
-    targets = class_presence(labels, logits.shape[-1])
+    logits = ops.cast(presence_logits, keras.backend.result_type(presence_logits.dtype, "float32"))
+    targets = ops.cast(class_presence(labels, logits.shape[-1]), logits.dtype)
     losses = ops.binary_crossentropy(targets, logits, from_logits=True)
-    return global_mean(ops.sum(losses), ops.cast(ops.size(losses), "float32"))
+    return global_mean(ops.sum(losses), ops.cast(ops.size(losses), losses.dtype))
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

@@ -10,7 +10,7 @@ import keras
 from kzoo.layers import ContextEncoding
 from kzoo.models.fcn import FCNHead
 from kzoo.models.feature_head import FeatureHead, lateral_names
-from kzoo.models.segmenter import Segmenter
+from kzoo.models.segmenter import Segmenter, output_dtype
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -88,7 +88,7 @@ class EncNet(Segmenter):
             "stage3_context": stage3_context,
             "dropout": dropout,
         }
-        form = {"projection": projection, "reduction": reduction, "gate": gate}
+        form: dict[str, Any] = {"projection": projection, "reduction": reduction, "gate": gate}
         self.feature_head = FeatureHead(
             filters or channels["c4"] // 4, names, lateral_filters, separable, self.align_corners, name="feature_head"
         )
@@ -97,7 +97,7 @@ class EncNet(Segmenter):
             ContextEncoding(self.num_classes, num_codewords, **form, name="context_c3") if stage3_context else None
         )
         self.dropout = keras.layers.Dropout(dropout, name="dropout")
-        self.classifier = keras.layers.Conv2D(self.num_classes, 1, dtype="float32", name="classifier")
+        self.classifier = keras.layers.Conv2D(self.num_classes, 1, dtype=output_dtype(), name="classifier")
         self.aux_head = FCNHead(self.num_classes, channels["c3"] // 4, dropout, name="aux_head") if aux else None
         self.build()
 

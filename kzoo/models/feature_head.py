@@ -57,6 +57,14 @@ class FeatureHead(keras.layers.Layer):
         self.fusion = ConvBNReLU(filters, 3, separable=separable, name="fusion") if self.lateral else None
         self.resize = Resize(align_corners=align_corners, name="resize")
 
+    def build(self, features_shape: dict[str, tuple[int | None, ...]]) -> None:
+        self.conv5.build(features_shape["c4"])
+        for name, connect in zip(self.lateral, self.connect, strict=True):
+            connect.build(features_shape[name])
+        if self.fusion is not None:
+            channels = self.conv5.filters + sum(connect.filters for connect in self.connect)
+            self.fusion.build((None, None, None, channels))
+
     def call(self, features: dict[str, Any], training: bool | None = None) -> Any:
         x = self.conv5(features["c4"], training=training)
         if self.fusion is None:

@@ -8,7 +8,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from kzoo import backbones
 from kzoo.backbones import Backbone
@@ -81,9 +80,9 @@ class Segmenter(keras.Model):
         )
         preprocessing = self.backbone.preprocessing
         self.preprocessing = keras.layers.Rescaling(
-            list(preprocessing.scale), list(preprocessing.offset), dtype="float32", name="preprocessing"
+            list(preprocessing.scale), list(preprocessing.offset), dtype=output_dtype(), name="preprocessing"
         )
-        self.to_input_size = Resize(align_corners=self.align_corners, dtype="float32", name="to_input_size")
+        self.to_input_size = Resize(align_corners=self.align_corners, dtype=output_dtype(), name="to_input_size")
         self._head_losses: dict[str, keras.metrics.Mean] = {}
 
     def heads(self, features: dict[str, Any], training: bool | None) -> dict[str, Any]:
@@ -91,7 +90,8 @@ class Segmenter(keras.Model):
         raise NotImplementedError
 
     def build(self, input_shape: Any = None) -> None:
-        if self.built:
+        """Creates the weights; subclasses call it at the end of their constructor."""
+        if self._head_losses:
             return
         # One symbolic pass in training mode creates the weights of all heads, the auxiliary ones too.
         outputs = self.call(keras.Input((None, None, 3), name="image"), training=True)
@@ -121,7 +121,7 @@ class Segmenter(keras.Model):
                 "The networks' own losses take no sample_weight: mark pixels with the ignore label "
                 f"{self.ignore_label}, give class_weights to the model, or give a loss to compile()."
             )
-        options = {"ignore_label": self.ignore_label, "class_weights": self.class_weights}
+        options: dict[str, Any] = {"ignore_label": self.ignore_label, "class_weights": self.class_weights}
         losses = {"ce_loss": cross_entropy(y, outputs["logits"], **options)}
         weights = {"ce_loss": 1.0, "aux_loss": self.aux_weight, "se_loss": self.se_weight}
         if "aux" in outputs:
@@ -160,9 +160,21 @@ class Segmenter(keras.Model):
             "class_weights": self.class_weights,
             "aux_weight": self.aux_weight,
             "se_weight": self.se_weight,
+            "class_names": list(self.class_names),
+            "palette": [list(color) for color in self.palette],
             "name": self.name,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Segmenter:
-        return cls(**config)
+        config = dict(config)
+        class_names, palette = config.pop("class_names"), config.pop("palette")
+        model = cls(**config)
+        model.class_names = tuple(class_names)
+        model.palette = tuple((red, green, blue) for red, green, blue in palette)
+        return model
+
+
+def output_dtype() -> str:
+    """The type of pictures and logits: float32 under half-precision policies too; float64 under a float64 policy."""
+    return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"

@@ -50,6 +50,8 @@ class EpochEnd(keras.callbacks.Callback):
         row["seconds"] = round(time.monotonic() - self._started, 1)
         if (epoch + 1) % self.every == 0 or epoch + 1 == self.epochs:
             self._validate(row)
+            if logs is not None:  # callbacks that come after this one see them
+                logs.update({key: row[key] for key in ("val_miou", "val_pixel_accuracy")})
         self.history.append(row)
         _write_log(self.folder / "log.csv", self.history)
         save_state(self.folder / "state.npz", self.model, epoch + 1, self.history)

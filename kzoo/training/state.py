@@ -17,11 +17,11 @@ def save_state(path: Path, model: Any, epochs_done: int, history: list[dict[str,
     The order and augmentation of the pictures are functions of seed and epoch, and the learning rate one of the
     optimizer's step: nothing else is needed to go on as if nothing had happened.
     """
-    arrays = {f"model/{index}": np.asarray(v) for index, v in enumerate(model.variables)}
+    arrays: dict[str, Any] = {f"model/{index}": np.asarray(v) for index, v in enumerate(model.variables)}
     arrays |= {f"optimizer/{index}": np.asarray(v) for index, v in enumerate(model.optimizer.variables)}
     notes = json.dumps({"epochs_done": epochs_done, "history": history})
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, notes=np.array(notes), **arrays)
+        np.savez(file, allow_pickle=False, notes=np.array(notes), **arrays)
 
 
 def load_state(path: Path, model: Any) -> tuple[int, list[dict[str, Any]]]:

@@ -25,7 +25,11 @@ def make_strategy(devices: int | None) -> tf.distribute.Strategy:
     else:
         names = [f"CPU:{index}" for index in range(devices or 1)]
         _split_cpu(len(names))
-    return tf.distribute.MirroredStrategy(names) if len(names) > 1 else tf.distribute.get_strategy()
+    if len(names) == 1:
+        return tf.distribute.get_strategy()
+    # The collective operations that would be chosen for CPU devices can wait for each other for ever.
+    reduction = None if gpus else tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy(names, cross_device_ops=reduction)
 
 
 def _split_cpu(count: int) -> None:

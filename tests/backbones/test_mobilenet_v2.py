@@ -97,11 +97,8 @@ def test_strides_and_channels(width, output_stride):
     expected = {"c1": 4, "c2": 8, "c3": min(16, output_stride), "c4": min(32, output_stride)}
     assert backbone.strides == expected
     # Widths of 24, 32, 96 and 320, rounded to multiples of 8 as published.
-    assert tuple(backbone.channels.values()) == {
-        0.5: (16, 16, 48, 160),
-        1.0: (24, 32, 96, 320),
-        1.4: (32, 48, 136, 448),
-    }[width]
+    published = {0.5: (16, 16, 48, 160), 1.0: (24, 32, 96, 320), 1.4: (32, 48, 136, 448)}
+    assert tuple(backbone.channels.values()) == published[width]
     shapes = backbone.compute_output_shape((1, 97, 130, 3))
     for level, stride in expected.items():
         assert tuple(shapes[level])[1:3] == (math.ceil(97 / stride), math.ceil(130 / stride))

@@ -87,7 +87,8 @@ def test_gradients_and_moving_statistics_equal_torch_in_training_mode():
     sum((feature.square().mean() for feature in features), torch.zeros(())).backward()
     with tf.GradientTape() as tape:
         loss = sum(tf.reduce_mean(tf.square(feature)) for feature in backbone(x, training=True).values())
-    gradients = dict(zip((v.path for v in backbone.trainable_weights), tape.gradient(loss, backbone.trainable_weights)))
+    trainable = backbone.trainable_weights
+    gradients = {v.path: gradient for v, gradient in zip(trainable, tape.gradient(loss, trainable), strict=True)}
     for tensor, variable, name in pairs:
         if variable.trainable:
             expected = weights.to_keras_array(name, tensor.grad.numpy())

@@ -20,7 +20,14 @@ TORCH_FORMS = {
     "nearest": {"mode": "nearest-exact"},
 }
 # Up, down, mixed, whole and odd factors, to and from a single pixel.
-SIZES = [((5, 7), (20, 28)), ((5, 7), (33, 13)), ((20, 31), (9, 8)), ((6, 6), (6, 17)), ((1, 1), (5, 3)), ((7, 4), (1, 1))]
+SIZES = [
+    ((5, 7), (20, 28)),
+    ((5, 7), (33, 13)),
+    ((20, 31), (9, 8)),
+    ((6, 6), (6, 17)),
+    ((1, 1), (5, 3)),
+    ((7, 4), (1, 1)),
+]
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:

@@ -1,0 +1,104 @@
+"""`kzoo eval NAME_OR_RUN`: accuracy of a network on a split of a dataset."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kzoo.files import atomic_write
+
+if TYPE_CHECKING:
+    from kzoo.inference import Results
+
+HELP = "Measure a network on a dataset: mIoU, IoU per class, pixel accuracy, boundary IoU."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments to `parser`."""
+    parser.add_argument("model", metavar="NAME_OR_RUN", help="a name from `kzoo list`, or a run folder of `kzoo train`")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the dataset's folder")
+    parser.add_argument("--split", required=True, help="e.g. val")
+    parser.add_argument("--dataset", help="camvid, voc, voc_animals or folder; by default what fits the network")
+    add_prediction_arguments(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as JSON, fractions of 1")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write results.json and confusion.png there")
+
+
+def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of how a picture is predicted, which `kzoo predict` shares."""
+    parser.add_argument(
+        "--scales", type=float, nargs="+", default=[1.0], metavar="FACTOR", help="average over these scales"
+    )
+    parser.add_argument("--flip", action="store_true", help="average with the mirrored picture")
+    parser.add_argument(
+        "--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window instead of the whole picture"
+    )
+    parser.add_argument("--stride", type=int, nargs=2, metavar=("H", "W"), help="window's step, by default 2/3 of it")
+
+
+def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `predict_mask` and `evaluate` that the command line names."""
+    return {
+        "scales": tuple(args.scales),
+        "flip": args.flip,
+        "window": tuple(args.window) if args.window else None,
+        "stride": tuple(args.stride) if args.stride else None,
+    }
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the results, and writes what `--json` and `--out` ask for."""
+    from kzoo.data import open_dataset
+    from kzoo.inference import draw_confusion, evaluate
+    from kzoo.zoo import open_model
+
+    model = open_model(args.model)
+    name = args.dataset or _dataset_name(args.data, model)
+    dataset = open_dataset(name, args.data, args.split)
+    results = evaluate(model, dataset, **prediction_options(args), progress=_show_progress)
+    print(f"{args.model} on {name} {args.split}, {results.pictures} pictures")
+    print("\n".join(_table(results)))
+    written = [args.json] if args.json else []
+    if args.out:
+        written.append(args.out / "results.json")
+        draw_confusion(results, args.out / "confusion.png")
+    for file in written:
+        with atomic_write(file) as temporary:
+            temporary.write_text(json.dumps({"model": str(args.model), **results.to_json()}, indent=1) + "\n")
+    for file in [*written, *([args.out / "confusion.png"] if args.out else [])]:
+        print(f"wrote {file}")
+    return 0
+
+
+def _dataset_name(folder: Path, model: Any) -> str:
+    from kzoo.data import dataset_names
+    from kzoo.inference import matching_dataset
+
+    if (folder / "dataset.yaml").is_file():
+        return "folder"
+    name = matching_dataset(model.class_names)
+    if name is None:
+        raise ValueError(
+            f"Say which kind of dataset {str(folder)!r} is: --dataset with one of {', '.join(dataset_names())}. "
+            f"The network's classes are no built-in dataset's: {', '.join(model.class_names)}."
+        )
+    return name
+
+
+def _show_progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done}/{total}", end="" if done < total else "\r", file=sys.stderr, flush=True)
+
+
+def _table(results: Results) -> list[str]:
+    width = max(len(name) for name in (*results.iou, "pixel accuracy"))
+    rows = [f"  {name:{width}}  {100 * value:6.2f}" for name, value in results.iou.items()]
+    means = {
+        "mIoU": results.miou,
+        "pixel accuracy": results.pixel_accuracy,
+        "boundary IoU": results.boundary_iou,
+    }
+    return [*rows, *(f"{name:{width + 2}}  {100 * value:6.2f}" for name, value in means.items())]

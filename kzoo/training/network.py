@@ -1,0 +1,109 @@
+"""The network of a recipe, ready to train: pretrained backbone, live BatchNorm, frozen parts, class weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from kzoo.backbones import unfold_batch_normalization
+from kzoo.data import AugmentConfig, Dataset, training_pipeline
+from kzoo.errors import unknown_name
+from kzoo.models import ARCHITECTURES, Segmenter
+from kzoo.training.config import TrainConfig, resolve_data_path
+from kzoo.training.strategy import set_synchronized
+
+CALIBRATION_PICTURES = 64
+
+
+def build_model(config: TrainConfig, train_set: Dataset) -> Segmenter:
+    """The network of a recipe, with the backbone's weights loaded and BatchNorm prepared for training."""
+    section = config.model
+    if section.name not in ARCHITECTURES:
+        raise unknown_name("architecture (model.name)", section.name, ARCHITECTURES)
+    architecture = ARCHITECTURES[section.name]
+    _check_arguments(architecture, section.args)
+    weights = section.backbone_weights
+    if weights not in (None, "imagenet"):
+        weights = str(resolve_data_path(weights))
+    model = architecture(
+        len(train_set.labels.class_names),
+        **section.args,
+        backbone_weights=weights,
+        ignore_label=train_set.labels.ignore_label,
+        class_weights=_class_weights(config, train_set),
+        aux_weight=config.loss.aux_weight,
+        se_weight=config.loss.se_weight,
+    )
+    model.class_names, model.palette = train_set.labels.class_names, train_set.labels.palette
+    if weights is not None and weights.endswith(".npz") and not config.train.freeze_batchnorm:
+        unfold_batch_normalization(model.backbone, _calibration_batches(config, train_set, model))
+    freeze(model, config.train.freeze_until, config.train.freeze_batchnorm)
+    set_synchronized(model, config.train.sync_batchnorm)
+    return model
+
+
+def freeze(model: Segmenter, until: str | None, batchnorm: bool) -> None:
+    """Freezes the backbone's layers up to and including the one that gives feature `until`, or all its BatchNorms.
+
+    A frozen BatchNorm uses its stored statistics in training too.
+    """
+    layers = model.backbone.layers
+    if until is not None:
+        last = model.backbone.output[until]._keras_history.operation
+        for layer in layers[: layers.index(last) + 1]:
+            layer.trainable = False
+    if batchnorm:
+        for layer in layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.trainable = False
+
+
+def _check_arguments(architecture: type[Segmenter], arguments: dict[str, Any]) -> None:
+    known = {
+        name
+        for cls in (architecture, Segmenter)
+        for name, parameter in inspect.signature(cls.__init__).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+    for name in arguments:
+        if name not in known:
+            raise unknown_name(f"argument of {architecture.__name__} (model.args)", name, known)
+
+
+def _calibration_batches(config: TrainConfig, dataset: Dataset, model: Segmenter) -> Iterator[Any]:
+    """Training crops without augmentation, in the backbone's input range."""
+    batch = min(8, len(dataset))
+    stream = training_pipeline(
+        dataset, crop=config.data.crop, batch_size=batch, augment=AugmentConfig.none(), seed=0, epochs=1, cache=False
+    )
+    for images, _ in stream.take(CALIBRATION_PICTURES // batch):
+        yield model.preprocessing(images)
+
+
+def _class_weights(config: TrainConfig, dataset: Dataset) -> list[float] | None:
+    choice = config.loss.class_weights
+    if choice != "median_frequency":
+        return None if choice is None else list(choice)
+    return median_frequency_weights(dataset)
+
+
+def median_frequency_weights(dataset: Dataset) -> list[float]:
+    """`median(f) / f_c`, with f_c the share of class c in the pixels of the pictures that hold it.
+
+    Classes that no picture holds get weight 0. Reference: Eigen and Fergus, ICCV 2015, section 6.3.2.
+    """
+    count = len(dataset.labels.class_names)
+    pixels, seen = np.zeros(count), np.zeros(count)
+    for index in range(len(dataset)):
+        mask = dataset.read(index)[1]
+        histogram = np.bincount(mask[mask != dataset.labels.ignore_label], minlength=count)[:count]
+        pixels += histogram
+        seen += (histogram > 0) * histogram.sum()
+    frequency = pixels[pixels > 0] / seen[pixels > 0]
+    weights = np.zeros(count)
+    weights[pixels > 0] = np.median(frequency) / frequency
+    return [round(float(weight), 4) for weight in weights]

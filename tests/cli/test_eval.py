@@ -1,0 +1,68 @@
+"""`kzoo eval`: what it prints and writes."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kzoo.cli import main
+
+
+@pytest.fixture
+def camvid(network, tmp_path):
+    """One picture in CamVid's layout, for a network of CamVid's classes that knows Sky (black), Building, Pole."""
+    from kzoo.data import CAMVID
+
+    network.class_names = CAMVID.class_names
+    network.num_classes = CAMVID.num_classes
+    images, masks = tmp_path / "val" / "images", tmp_path / "val" / "masks"
+    images.mkdir(parents=True)
+    masks.mkdir(parents=True)
+    image = np.zeros((20, 20, 3), np.uint8)
+    image[:, 10:] = (200, 30, 30)
+    mask = np.zeros((20, 20), np.uint8)
+    mask[:, 12:], mask[:5] = 1, 11  # 11 is void
+    Image.fromarray(image).save(images / "a.png")
+    Image.fromarray(mask).save(masks / "a.png")
+    return tmp_path
+
+
+def test_prints_and_writes(camvid, capsys):
+    arguments = ["--data", str(camvid), "--split", "val", "--json", str(camvid / "r.json"), "--out", str(camvid / "o")]
+    assert main(["eval", "any", *arguments]) == 0
+    printed = capsys.readouterr().out
+    written = json.loads((camvid / "r.json").read_text())
+    assert written == json.loads((camvid / "o" / "results.json").read_text())
+    # Sky: 150 of 180; Building: 120 of 150 predicted.
+    assert written["iou"]["Sky"] == pytest.approx(150 / 180)
+    assert written["iou"]["Building"] == pytest.approx(120 / 150)
+    assert written["iou"]["Tree"] is None
+    assert written["miou"] == pytest.approx((150 / 180 + 120 / 150) / 2)
+    assert written["pixel_accuracy"] == pytest.approx(270 / 300)
+    assert written["protocol"]["dataset"] == "camvid"
+    for told in ("Sky", "83.33", "mIoU", "81.67", "90.00", "boundary IoU"):
+        assert told in printed
+    with Image.open(camvid / "o" / "confusion.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_options_reach_the_evaluation(camvid):
+    options = ["--scales", "0.5", "1", "--flip", "--window", "10", "12", "--stride", "5", "6"]
+    arguments = ["--data", str(camvid), "--split", "val", "--json", str(camvid / "r.json")]
+    assert main(["eval", "any", *arguments, *options]) == 0
+    protocol = json.loads((camvid / "r.json").read_text())["protocol"]
+    assert protocol["scales"] == [0.5, 1.0]
+    assert protocol["flip"] is True
+    assert protocol["window"] == [10, 12]
+    assert protocol["stride"] == [5, 6]
+
+
+def test_unknown_kind_of_dataset(network, tmp_path, capsys):
+    assert main(["eval", "any", "--data", str(tmp_path), "--split", "val"]) == 2
+    assert "--dataset" in capsys.readouterr().err
+
+
+def test_wrong_split(camvid, capsys):
+    assert main(["eval", "any", "--data", str(camvid), "--split", "vale"]) == 2
+    assert "'val'" in capsys.readouterr().err

@@ -1,0 +1,60 @@
+"""The network of a recipe: frozen parts, class weights, BatchNorm with measured statistics."""
+
+import numpy as np
+import pytest
+
+from kzoo.backbones import create, unfold_batch_normalization
+from kzoo.data import open_dataset
+from kzoo.training import load_config
+from kzoo.training.network import build_model, freeze, median_frequency_weights
+
+
+def test_median_frequency_weights(tmp_path, recipe):
+    dataset = open_dataset("folder", load_config(recipe).data.root, "train")
+    masks = [dataset.read(index)[1] for index in range(len(dataset))]
+    shares = [np.mean([mask == label for mask in masks]) for label in (0, 1)]
+    want = np.median(shares) / np.array(shares)
+    np.testing.assert_allclose(median_frequency_weights(dataset), want, atol=1e-4)
+
+
+def test_freezing_up_to_a_feature(recipe):
+    config = load_config(recipe, ["train.freeze_until=c1"])
+    model = build_model(config, open_dataset("folder", config.data.root, "train"))
+    frozen = {layer.name for layer in model.backbone.layers if not layer.trainable}
+    assert {"Conv1", "bn_Conv1", "block_1_depthwise", "block_2_project_BN", "block_2_add"} <= frozen
+    assert not any(name.startswith("block_3_") for name in frozen)
+
+
+def test_freezing_batchnorm(recipe):
+    config = load_config(recipe)
+    model = build_model(config, open_dataset("folder", config.data.root, "train"))
+    freeze(model, None, batchnorm=True)
+    assert {layer.name for layer in model.backbone.layers if not layer.trainable} == {
+        layer.name for layer in model.backbone.layers if layer.name.endswith("BN") or layer.name == "bn_Conv1"
+    }
+
+
+def test_class_weights_reach_the_model(recipe):
+    config = load_config(recipe, ["loss.class_weights=[1, 3]", "loss.se_weight=0.5"])
+    model = build_model(config, open_dataset("folder", config.data.root, "train"))
+    assert (model.class_weights, model.se_weight, model.class_names) == ([1.0, 3.0], 0.5, ("ground", "box"))
+
+
+def test_unfolded_batchnorm_computes_the_same_at_inference_and_nearly_when_training(kzoo_data):
+    weights = kzoo_data / "weights" / "mobilenetv2_1.0_224_imagenet_folded_f32.npz"
+    dataset = open_dataset("camvid", kzoo_data / "camvid", "val")
+    images = np.stack([dataset.read(index)[0][:160, :160] for index in range(0, 101, 13)]) / 127.5 - 1
+    images = images.astype("float32")
+    backbone = create("mobilenet_v2", weights=weights)
+    folded = np.asarray(backbone(images)["c4"])
+    unfold_batch_normalization(backbone, [images[:4], images[4:]])
+    unfolded = np.asarray(backbone(images)["c4"])
+    assert np.abs(unfolded - folded).max() < 1e-3 * np.abs(folded).max()
+    # With the statistics of these very pictures, training mode is the same function too.
+    live = np.asarray(backbone(images, training=True)["c4"])
+    assert np.abs(live - folded).max() < 2e-2 * np.abs(folded).max()
+
+
+def test_unfolding_needs_pictures():
+    with pytest.raises(ValueError, match="received no pictures"):
+        unfold_batch_normalization(create("mobilenet_v2", width=0.35), [])

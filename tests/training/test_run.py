@@ -1,0 +1,103 @@
+"""A run: its folder, its resumption after `kill -9`, its errors."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from kzoo.training import load_config, train
+
+DEADLINE = 300  # seconds; far beyond what a run takes, so that a run that hangs fails the test
+
+
+def start(recipe, folder):
+    command = [sys.executable, "-m", "kzoo", "train", str(recipe), "--run", str(folder), "--quiet"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process):
+    output, _ = process.communicate(timeout=DEADLINE)
+    assert process.returncode == 0, output
+    return output
+
+
+def test_goes_on_after_kill_as_if_nothing_had_happened(recipe, tmp_path):
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    finish(start(recipe, whole))
+    process = start(recipe, broken)
+    deadline = time.monotonic() + DEADLINE
+    while not (broken / "state.npz").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    with np.load(broken / "state.npz") as state:
+        assert json.loads(str(state["notes"]))["epochs_done"] < 3
+    assert "going on after epoch" in finish(start(recipe, broken))
+
+    with np.load(whole / "state.npz") as one, np.load(broken / "state.npz") as other:
+        assert set(one.files) == set(other.files)
+        for key in set(one.files) - {"notes"}:
+            np.testing.assert_allclose(one[key], other[key], rtol=1e-5, atol=1e-6, err_msg=key)
+        histories = [json.loads(str(state["notes"]))["history"] for state in (one, other)]
+    assert [row["epoch"] for row in histories[1]] == [1, 2, 3]
+    for row, again in zip(*histories, strict=True):
+        assert row["loss"] == pytest.approx(again["loss"], rel=1e-4)
+        assert row["val_miou"] == pytest.approx(again["val_miou"], abs=1e-3)
+
+
+def test_folder_of_a_run(recipe, tmp_path):
+    folder = tmp_path / "run"
+    results = train(load_config(recipe, ["train.epochs=1"]), folder, verbose=0)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "config.yaml",
+        "run.json",
+        "log.csv",
+        "state.npz",
+        "best.weights.h5",
+        "last.weights.h5",
+        "results.json",
+        "curves.png",
+    }
+    assert json.loads((folder / "results.json").read_text()) == results
+    assert set(results["val_iou"]) == {"ground", "box"}
+    with (folder / "log.csv").open() as file:
+        row = next(csv.DictReader(file))
+    assert float(row["val_miou"]) == pytest.approx(results["val_miou"], rel=1e-6)
+    assert (folder / "curves.png").read_bytes().startswith(b"\x89PNG")
+    # The same call again has nothing left to do, and a run of another config is refused.
+    assert train(load_config(recipe, ["train.epochs=1"]), folder, verbose=0) == results
+    with pytest.raises(ValueError, match="holds a run of another config"):
+        train(load_config(recipe, ["train.epochs=2"]), folder)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.name=encnett", "Did you mean 'encnet'"),
+        ("model.args={outputstride: 8}", "Did you mean 'output_stride'"),
+        ("data.root=/nowhere/at/all", "/nowhere/at/all"),
+        ("data.dataset=camvd", "Did you mean 'camvid'"),
+        ("data.train_split=trian", "trian"),
+        ("data.batch_size=64", "24 samples, fewer than one batch of 64"),
+    ],
+)
+def test_a_recipe_that_does_not_fit_leaves_no_folder(recipe, tmp_path, override, message):
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        train(load_config(recipe, [override]), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_damaged_state_is_named(recipe, tmp_path):
+    config = load_config(recipe, ["train.epochs=1"])
+    train(config, tmp_path / "run", verbose=0)
+    (tmp_path / "run" / "state.npz").write_bytes(b"PK\x03\x04 not an archive")
+    with pytest.raises(ValueError, match=r"state\.npz"):
+        train(config, tmp_path / "run")

@@ -161,12 +161,12 @@ def _depthwise_kernel_can_dilate() -> bool:
 def fold_batch_normalisation(graph: Graph) -> None:
     """Scales the kernel of every convolution by the batch normalisation behind it, whose shift becomes a bias."""
     for norm in [node for node in graph.nodes.values() if node.op == "FusedBatchNormV3"]:
-        conv = graph.input(norm)
-        if graph.consumers[conv.name] != [norm.name] or norm.attr["is_training"].b:
+        source = graph.input(norm)
+        # Scaling passes through the joining half of a dilated convolution that was left as it was.
+        conv = graph.input(source) if source.op == "BatchToSpaceND" else source
+        if conv.op not in CONVOLUTIONS or norm.attr["is_training"].b:
             continue
-        if conv.op == "BatchToSpaceND":  # a dilated convolution left as it was; scaling passes through it
-            conv = graph.input(conv)
-        if conv.op not in CONVOLUTIONS or len(graph.consumers[conv.name]) != 1:
+        if len(graph.consumers[source.name]) != 1 or len(graph.consumers[conv.name]) != 1:
             continue
         kernel = graph.value(conv, 1)
         gamma, beta, mean, variance = (graph.value(norm, i) for i in range(1, 5))

@@ -74,6 +74,14 @@ def test_where_depthwise_convolutions_cannot_dilate(monkeypatch):
     assert (left["FusedBatchNormV3"], left["SpaceToBatchND"]) == (1, 1)
 
 
+def test_a_dilated_feature_that_is_read_twice(monkeypatch):
+    monkeypatch.setattr(fold, "_depthwise_kernel_can_dilate", lambda: False)
+    images = keras.Input((None, None, 3))
+    x = keras.layers.DepthwiseConv2D(3, dilation_rate=2, padding="same", use_bias=False)(images)
+    model = shake(keras.Model(images, keras.layers.Concatenate()([x, BatchNormalization()(x)])))
+    np.testing.assert_allclose(freeze(model)(pictures(1, 9, 9)), model(pictures(1, 9, 9)), rtol=1e-4, atol=1e-3)
+
+
 def test_a_convolution_that_only_looks_dilated_stays():
     rate, crops = np.array([2, 2]), np.array([[0, 1], [0, 0]])
     paddings = np.array([[2, 3], [2, 2]])

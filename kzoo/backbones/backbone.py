@@ -63,3 +63,13 @@ def check_output_stride(output_stride: int) -> int:
     if output_stride not in OUTPUT_STRIDES:
         raise ValueError(f"output_stride must be one of {OUTPUT_STRIDES}. Received: output_stride={output_stride!r}")
     return output_stride
+
+
+def full_precision() -> str:
+    """The type of pictures and logits: float32 under half-precision policies too; float64 under a float64 policy."""
+    return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"
+
+
+def picture_input() -> Any:
+    """The symbolic input of a backbone: pictures (B, H, W, 3) of any size."""
+    return keras.Input((None, None, 3), dtype=full_precision(), name="image")

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from kzoo.backbones.backbone import MINUS_ONE_TO_ONE, Backbone, check_output_stride
+from kzoo.backbones.backbone import MINUS_ONE_TO_ONE, Backbone, check_output_stride, picture_input
 from kzoo.backbones.weights import load_backbone_weights
 from kzoo.layers import BatchNormalization
 
@@ -50,7 +50,7 @@ def mobilenet_v2(
     check_output_stride(output_stride)
     if width <= 0:
         raise ValueError(f"width must be positive. Received: width={width!r}")
-    inputs = keras.Input((None, None, 3), name="image")
+    inputs = picture_input()
     x = layers.Conv2D(_divisible(32 * width), 3, 2, padding="same", use_bias=False, name="Conv1")(inputs)
     x = layers.ReLU(6.0, name="Conv1_relu")(BatchNormalization(epsilon=EPSILON, name="bn_Conv1")(x))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import keras
 
-from kzoo.backbones.backbone import IMAGENET_MEAN_STD, Backbone, check_output_stride
+from kzoo.backbones.backbone import IMAGENET_MEAN_STD, Backbone, check_output_stride, picture_input
 from kzoo.backbones.weights import load_backbone_weights
 from kzoo.errors import unknown_name
 from kzoo.layers import BatchNormalization
@@ -81,7 +81,7 @@ def _resnet(
             f"{name} has no ImageNet weights of its own yet: they come with the published segmentation weights. Give "
             "weights=None for fresh weights or the path of a .weights.h5 file. Received: weights='imagenet'"
         )
-    inputs = keras.Input((None, None, 3), name="image")
+    inputs = picture_input()
     x = _stem(inputs, STEMS[stem])
     features, strides = {}, {}
     stride, dilation = 4, 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,8 @@ import tensorflow as tf
 
 CONVOLUTIONS = ("Conv2D", "DepthwiseConv2dNative")
 
-# Reads tensors of the graph for a picture of one size: (height, width, tensor names) -> values.
-Probe = Callable[[int, int, list[str]], list[np.ndarray]]
+# Reads tensors of the graph for pictures of some sizes: (tensor names, sizes (height, width)) -> values for each size.
+Probe = Callable[[list[str], Sequence[tuple[int, int]]], list[list[np.ndarray]]]
 # Two small pictures of odd and even sides, to see what the shape arithmetic around a dilated convolution comes to.
 PROBED_SIZES = ((64, 64), (75, 91))
 
@@ -112,7 +112,7 @@ def join_dilated_convolutions(graph: Graph, probe: Probe) -> None:
     wanted = [tensor for split, _, join in chains for tensor in (*split.input[1:3], *join.input[1:3])]
     if not wanted:
         return
-    probed = [probe(*size, wanted) for size in PROBED_SIZES]
+    probed = probe(wanted, PROBED_SIZES)
     for i, (split, conv, join) in enumerate(chains):
         kernel = graph.value(conv, 1)
         if kernel is None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import keras
 
+from kzoo.backbones.backbone import full_precision
 from kzoo.layers import ContextEncoding
 from kzoo.models.fcn import FCNHead
 from kzoo.models.feature_head import FeatureHead, lateral_names
-from kzoo.models.segmenter import Segmenter, output_dtype
+from kzoo.models.segmenter import Segmenter
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -97,7 +98,7 @@ class EncNet(Segmenter):
             ContextEncoding(self.num_classes, num_codewords, **form, name="context_c3") if stage3_context else None
         )
         self.dropout = keras.layers.Dropout(dropout, name="dropout")
-        self.classifier = keras.layers.Conv2D(self.num_classes, 1, dtype=output_dtype(), name="classifier")
+        self.classifier = keras.layers.Conv2D(self.num_classes, 1, dtype=full_precision(), name="classifier")
         self.aux_head = FCNHead(self.num_classes, channels["c3"] // 4, dropout, name="aux_head") if aux else None
         self.build()
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import keras
 
+from kzoo.backbones.backbone import full_precision
 from kzoo.layers import ConvBNReLU
 from kzoo.models.feature_head import FeatureHead, lateral_names
-from kzoo.models.segmenter import Segmenter, output_dtype
+from kzoo.models.segmenter import Segmenter
 
 
 class FCNHead(keras.layers.Layer):
@@ -22,7 +23,7 @@ class FCNHead(keras.layers.Layer):
         super().__init__(**kwargs)
         self.conv5 = ConvBNReLU(filters, 3, name="conv5")
         self.dropout = keras.layers.Dropout(dropout, name="dropout")
-        self.classifier = keras.layers.Conv2D(num_classes, 1, dtype=output_dtype(), name="classifier")
+        self.classifier = keras.layers.Conv2D(num_classes, 1, dtype=full_precision(), name="classifier")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.conv5.build(input_shape)
@@ -81,7 +82,7 @@ class FCN(Segmenter):
             filters or channels["c4"] // 4, names, lateral_filters, separable, self.align_corners, name="feature_head"
         )
         self.dropout = keras.layers.Dropout(dropout, name="dropout")
-        self.classifier = keras.layers.Conv2D(self.num_classes, 1, dtype=output_dtype(), name="classifier")
+        self.classifier = keras.layers.Conv2D(self.num_classes, 1, dtype=full_precision(), name="classifier")
         self.aux_head = FCNHead(self.num_classes, channels["c3"] // 4, dropout, name="aux_head") if aux else None
         self.build()
 

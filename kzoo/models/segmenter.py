@@ -8,12 +8,16 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from kzoo import backbones
 from kzoo.backbones import Backbone
+from kzoo.backbones.backbone import full_precision, picture_input
 from kzoo.layers import Resize
 from kzoo.losses import cross_entropy, semantic_encoding_loss
 from kzoo.losses.replicas import replica_count
+
+HEAD_OF_LOSS = {"ce_loss": "logits", "aux_loss": "aux", "se_loss": "se_logits"}
 
 
 class Segmenter(keras.Model):
@@ -80,9 +84,9 @@ class Segmenter(keras.Model):
         )
         preprocessing = self.backbone.preprocessing
         self.preprocessing = keras.layers.Rescaling(
-            list(preprocessing.scale), list(preprocessing.offset), dtype=output_dtype(), name="preprocessing"
+            list(preprocessing.scale), list(preprocessing.offset), dtype=full_precision(), name="preprocessing"
         )
-        self.to_input_size = Resize(align_corners=self.align_corners, dtype=output_dtype(), name="to_input_size")
+        self.to_input_size = Resize(align_corners=self.align_corners, dtype=full_precision(), name="to_input_size")
         self._head_losses: dict[str, keras.metrics.Mean] = {}
 
     def heads(self, features: dict[str, Any], training: bool | None) -> dict[str, Any]:
@@ -94,9 +98,9 @@ class Segmenter(keras.Model):
         if self._head_losses:
             return
         # One symbolic pass in training mode creates the weights of all heads, the auxiliary ones too.
-        outputs = self.call(keras.Input((None, None, 3), name="image"), training=True)
+        outputs = self.call(picture_input(), training=True)
         self.built = True
-        for name, head in (("ce_loss", "logits"), ("aux_loss", "aux"), ("se_loss", "se_logits")):
+        for name, head in HEAD_OF_LOSS.items():
             if head in outputs:
                 self._head_losses[name] = keras.metrics.Mean(name=name)
 
@@ -134,10 +138,29 @@ class Segmenter(keras.Model):
         return sum(weights[key] * value for key, value in losses.items()) + sum(self.losses)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        logits = y_pred["logits"] if isinstance(y_pred, dict) else y_pred
-        return super().compute_metrics(x, y, logits, sample_weight)
+        outputs = y_pred if isinstance(y_pred, dict) else {"logits": y_pred}
+        results = super().compute_metrics(x, y, outputs["logits"], sample_weight)
+        # Losses of heads that are not there (all but the logits, in validation) are not reported as zeros.
+        own = self._compile_loss is None
+        missing = {name for name, head in HEAD_OF_LOSS.items() if not own or head not in outputs}
+        return {key: value for key, value in results.items() if key not in missing}
 
     # Doors to other rooms -----------------------------------------------------------------------------------------
+
+    def make_predict_function(self, force: bool = False) -> Any:
+        """`predict` runs the inference graph: constants frozen, BatchNorm folded, made anew when a weight changes."""
+        if self.run_eagerly or replica_count() > 1:
+            return super().make_predict_function(force)
+        from kzoo.inference import freeze
+
+        frozen = freeze(self)
+
+        def predict(batches: list[Any]) -> Any:
+            logits = [frozen(keras.utils.unpack_x_y_sample_weight(batch)[0]) for batch in batches]
+            return logits[0] if len(logits) == 1 else ops.concatenate(logits, axis=0)
+
+        self.predict_function = predict
+        return predict
 
     def predict_image(self, image: Any, **options: Any) -> np.ndarray:
         """The class map (H, W) uint8 of one picture at its own size; see `kzoo.inference.predict_mask`."""
@@ -173,8 +196,3 @@ class Segmenter(keras.Model):
         model.class_names = tuple(class_names)
         model.palette = tuple((red, green, blue) for red, green, blue in palette)
         return model
-
-
-def output_dtype() -> str:
-    """The type of pictures and logits: float32 under half-precision policies too; float64 under a float64 policy."""
-    return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def load_state(path: Path, model: Any) -> tuple[int, list[dict[str, Any]]]:
                     if tuple(value.shape) != tuple(variable.shape):
                         raise ValueError(f"{group} variable {variable.path!r} has shape {value.shape} in the file")
                     variable.assign(value)
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"The state of the run, {str(path)!r}, does not fit this network: {error}. "
             "Give the new run another folder (--run), or delete this one."

@@ -36,6 +36,10 @@ class ModelSection:
         places = {
             "num_classes": "it is the dataset's number of classes; leave it out",
             "backbone_weights": "its place is model.backbone_weights",
+            "ignore_label": "it is the dataset's",
+            "class_weights": "its place is loss.class_weights",
+            "aux_weight": "its place is loss.aux_weight",
+            "se_weight": "its place is loss.se_weight",
         }
         for key, advice in places.items():
             if key in self.args:

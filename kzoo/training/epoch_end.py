@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from kzoo.files import atomic_write
+from kzoo.training.run_folder import BEST_WEIGHTS, LAST_WEIGHTS, LOG, STATE
 from kzoo.training.state import save_state
 from kzoo.training.validation import Validator, averaged_weights
 
@@ -53,8 +54,8 @@ class EpochEnd(keras.callbacks.Callback):
             if logs is not None:  # callbacks that come after this one see them
                 logs.update({key: row[key] for key in ("val_miou", "val_pixel_accuracy")})
         self.history.append(row)
-        _write_log(self.folder / "log.csv", self.history)
-        save_state(self.folder / "state.npz", self.model, epoch + 1, self.history)
+        _write_log(self.folder / LOG, self.history)
+        save_state(self.folder / STATE, self.model, epoch + 1, self.history)
         self._report(row)
 
     def _validate(self, row: dict[str, Any]) -> None:
@@ -62,10 +63,10 @@ class EpochEnd(keras.callbacks.Callback):
         with averaged_weights(self.model):
             row |= self.validator()
             if row["val_miou"] > best:
-                with atomic_write(self.folder / "best.weights.h5") as temporary:
+                with atomic_write(self.folder / BEST_WEIGHTS) as temporary:
                     self.model.save_weights(temporary)
             if row["epoch"] == self.epochs:
-                with atomic_write(self.folder / "last.weights.h5") as temporary:
+                with atomic_write(self.folder / LAST_WEIGHTS) as temporary:
                     self.model.save_weights(temporary)
 
     def _report(self, row: dict[str, Any]) -> None:

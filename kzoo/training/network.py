@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,8 +10,7 @@ import numpy as np
 
 from kzoo.backbones import unfold_batch_normalization
 from kzoo.data import AugmentConfig, Dataset, training_pipeline
-from kzoo.errors import unknown_name
-from kzoo.models import ARCHITECTURES, Segmenter
+from kzoo.models import Segmenter, create_model
 from kzoo.training.config import TrainConfig, resolve_data_path
 from kzoo.training.strategy import set_synchronized
 
@@ -22,23 +20,19 @@ CALIBRATION_PICTURES = 64
 def build_model(config: TrainConfig, train_set: Dataset) -> Segmenter:
     """The network of a recipe, with the backbone's weights loaded and BatchNorm prepared for training."""
     section = config.model
-    if section.name not in ARCHITECTURES:
-        raise unknown_name("architecture (model.name)", section.name, ARCHITECTURES)
-    architecture = ARCHITECTURES[section.name]
-    _check_arguments(architecture, section.args)
     weights = section.backbone_weights
     if weights not in (None, "imagenet"):
         weights = str(resolve_data_path(weights))
-    model = architecture(
-        len(train_set.labels.class_names),
-        **section.args,
-        backbone_weights=weights,
-        ignore_label=train_set.labels.ignore_label,
-        class_weights=_class_weights(config, train_set),
-        aux_weight=config.loss.aux_weight,
-        se_weight=config.loss.se_weight,
-    )
-    model.class_names, model.palette = train_set.labels.class_names, train_set.labels.palette
+    labels = train_set.labels
+    own = {
+        "backbone_weights": weights,
+        "ignore_label": labels.ignore_label,
+        "class_weights": _class_weights(config, train_set),
+        "aux_weight": config.loss.aux_weight,
+        "se_weight": config.loss.se_weight,
+    }
+    model = create_model(section.name, len(labels.class_names), {**section.args, **own})
+    model.class_names, model.palette = labels.class_names, labels.palette
     if weights is not None and weights.endswith(".npz") and not config.train.freeze_batchnorm:
         unfold_batch_normalization(model.backbone, _calibration_batches(config, train_set, model))
     freeze(model, config.train.freeze_until, config.train.freeze_batchnorm)
@@ -60,18 +54,6 @@ def freeze(model: Segmenter, until: str | None, batchnorm: bool) -> None:
         for layer in layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.trainable = False
-
-
-def _check_arguments(architecture: type[Segmenter], arguments: dict[str, Any]) -> None:
-    known = {
-        name
-        for cls in (architecture, Segmenter)
-        for name, parameter in inspect.signature(cls.__init__).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-    for name in arguments:
-        if name not in known:
-            raise unknown_name(f"argument of {architecture.__name__} (model.args)", name, known)
 
 
 def _calibration_batches(config: TrainConfig, dataset: Dataset, model: Segmenter) -> Iterator[Any]:

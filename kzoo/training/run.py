@@ -16,7 +16,7 @@ from kzoo.training.curves import draw_curves
 from kzoo.training.epoch_end import EpochEnd
 from kzoo.training.network import build_model
 from kzoo.training.optimizers import build_optimizer
-from kzoo.training.run_folder import CONFIG, RunInfo, code_commit, write_info
+from kzoo.training.run_folder import CONFIG, STATE, RunInfo, code_commit, write_info
 from kzoo.training.state import load_state
 from kzoo.training.strategy import make_strategy
 from kzoo.training.validation import Validator
@@ -73,7 +73,7 @@ def train(
         write_info(folder, RunInfo(command, code_commit(), labels.class_names, labels.palette, labels.ignore_label))
         with atomic_write(path) as temporary:
             temporary.write_text(to_yaml(config))
-    state = folder / "state.npz"
+    state = folder / STATE
     epochs_done, history = load_state(state, model) if state.exists() else (0, [])
     if epochs_done:
         logger.info("going on after epoch %d of %d in %s", epochs_done, config.train.epochs, folder)

@@ -15,6 +15,7 @@ from kzoo.strict_yaml import from_mapping, to_plain
 CONFIG = "config.yaml"  # merged, defaults included
 INFO = "run.json"
 LOG = "log.csv"
+STATE = "state.npz"
 BEST_WEIGHTS = "best.weights.h5"
 LAST_WEIGHTS = "last.weights.h5"
 

@@ -5,14 +5,12 @@ Keras is imported when a network is built, so that the registry stays quick.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kzoo.errors import near_matches, unknown_name
+from kzoo.errors import unknown_name
 from kzoo.zoo.card import Card, Weights
 from kzoo.zoo.registry import get_card, is_model, list_models
 
@@ -22,27 +20,6 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "weights"
 
 _log = logging.getLogger("kzoo")
-
-
-def create_model(architecture: str, num_classes: int, args: Mapping[str, Any]) -> Segmenter:
-    """A fresh network `kzoo.models.ARCHITECTURES[architecture](num_classes=num_classes, **args)`.
-
-    Raises:
-        ValueError: no such architecture, or it has no argument of such a name (with the near matches), or the
-            architecture's own error for a value.
-    """
-    from kzoo.models import ARCHITECTURES
-
-    if architecture not in ARCHITECTURES:
-        raise unknown_name("architecture", architecture, ARCHITECTURES)
-    build = ARCHITECTURES[architecture]
-    known = _constructor_arguments(build)
-    for key in args:
-        if key not in known:
-            near = near_matches(key, known)
-            hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has: {', '.join(sorted(known))}."
-            raise ValueError(f"{build.__name__} has no argument {key!r}. {hint}")
-    return build(num_classes=num_classes, **args)
 
 
 def load(
@@ -92,6 +69,8 @@ def load(
         path: Path | None = _verified(card, card.weights)
     else:
         path = None if weights is None else Path(weights)
+    from kzoo.models import create_model
+
     model = create_model(card.architecture.name, classes, {**card.architecture.args, **model_args})
     fresh: tuple[str, ...] = ()
     if path is not None:
@@ -123,6 +102,7 @@ def open_model(name_or_run: str | os.PathLike[str]) -> Segmenter:
     if not folder.is_dir():
         how = "`kzoo list` shows all models; a run folder of `kzoo train` is taken too."
         raise unknown_name("model or run folder", str(name_or_run), list_models(), how)
+    from kzoo.models import create_model
     from kzoo.training import run_folder
     from kzoo.training.config import load_config
     from kzoo.zoo.weights_io import load_weights
@@ -140,19 +120,6 @@ def open_model(name_or_run: str | os.PathLike[str]) -> Segmenter:
     load_weights(model, present[0])
     model.class_names, model.palette = info.class_names, info.palette
     return model
-
-
-def _constructor_arguments(build: type) -> set[str]:
-    """Names of all keyword arguments of a constructor, those that its `**kwargs` pass to the base class included."""
-    names: set[str] = set()
-    for base in inspect.getmro(build):
-        if "__init__" not in vars(base):
-            continue
-        parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-        names |= {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return names - {"num_classes"}
 
 
 def _load_keeping_body(model: Segmenter, path: Path, card_classes: int) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 import kzoo
+from kzoo.models import create_model
 from kzoo.training.run_folder import RunInfo, write_info
-from kzoo.zoo import create_model, loading, read_card, registry
+from kzoo.zoo import loading, read_card, registry
 
 REPOSITORY = Path(__file__).parents[2]
 ARGS = {

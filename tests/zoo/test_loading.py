@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 import kzoo
+from kzoo.models import create_model
 from kzoo.training.run_folder import RunInfo, write_info
-from kzoo.zoo import create_model, loading, open_model, registry
+from kzoo.zoo import loading, open_model, registry
 from kzoo.zoo.weights_io import save_weights, sha256
 
 ARGS = {

@@ -11,8 +11,9 @@
   480x480. kzoo's `train_on_batch` under `mixed_bfloat16`; PyTorch under bfloat16 autocast, channels-last.
 
 PyTorch's encoding is the fast form, in two matrix products. Weights are random on both sides: tests/parity shows that
-the networks are the same. Each contestant has a process of its own; they are timed in turns, on an idle machine
-preferably (PyTorch's threads wait spinning, and suffer most from company).
+the networks are the same. BatchNorm's vectors are random too: those of a fresh network are zeros and ones, which an
+optimiser of graphs may take out, and which no trained network has. Each contestant has a process of its own; they are
+timed in turns, on an idle machine preferably (PyTorch's threads wait spinning, and suffer most from company).
 """
 
 from __future__ import annotations
@@ -54,6 +55,11 @@ def kzoo_inference(precision: str, size: int, batch: int) -> Callable[[], Any]:
 
     keras.config.set_dtype_policy({"float32": "float32", "bfloat16": "mixed_bfloat16"}[precision])
     network = EncNet(NUM_CLASSES, backbone="resnet101", lateral=True)
+    trained = np.random.default_rng(2)
+    for layer in network._flatten_layers():
+        if isinstance(layer, keras.layers.BatchNormalization):
+            for vector in layer.weights:
+                vector.assign(trained.uniform(0.5, 1.0, vector.shape))
     images = tf.constant(pictures(batch, size))
     # Freezing belongs to the first call: its memory is the user's too. The network lives as long as the closure.
     return lambda: freeze(network)(images).numpy()

@@ -7,6 +7,7 @@ import importlib.util
 from pathlib import Path
 
 from kzoo.cli.predict import describe, predict_picture
+from kzoo.cli.quiet import import_tensorflow
 
 HELP = "Segment two real pictures that come with scikit-image."
 
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Predicts the pictures, and says where the overlays are."""
     pictures = [picture_file(name) for name in PICTURES]
+    import_tensorflow()
     from kzoo.zoo import open_model
 
     model = open_model(args.model)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kzoo.cli.quiet import import_tensorflow
 from kzoo.files import atomic_write
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the results, and writes what `--json` and `--out` ask for."""
+    import_tensorflow()
     from kzoo.data import open_dataset
     from kzoo.inference import draw_confusion, evaluate
     from kzoo.zoo import open_model

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kzoo.cli.eval import add_prediction_arguments, prediction_options
+from kzoo.cli.quiet import import_tensorflow
 from kzoo.files import atomic_write
 
 HELP = "Segment pictures: writes a mask, an overlay with legend and the class shares of each."
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes `<stem>_mask.png`, `<stem>_overlay.png` and `<stem>.json` for each picture; 1 if one was bad."""
     pictures = find_pictures(args.inputs)
+    import_tensorflow()
     from kzoo.zoo import open_model
 
     model, options = open_model(args.model), prediction_options(args)

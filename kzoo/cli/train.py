@@ -8,6 +8,8 @@ import logging
 import shlex
 from pathlib import Path
 
+from kzoo.cli.quiet import import_tensorflow
+
 HELP = "train a network from a recipe; the same command again goes on where a killed run stopped"
 
 
@@ -24,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError("--tensorboard needs TensorBoard: pip install kzoo[tensorboard]")
+    import_tensorflow()
     from kzoo.training import load_config, train
     from kzoo.training.config import find_config
 

@@ -34,8 +34,7 @@ class Resize(keras.layers.Layer):
         reference: (B', h, w, C'), only its height and width are used; required exactly when `size` is None.
 
     Output shape:
-        (B, h, w, C) in the layer's compute dtype (bilinear values have float32 precision at most). Equal sizes leave
-        the values untouched.
+        (B, h, w, C) in the layer's compute dtype. Equal sizes leave the values untouched.
 
     Raises:
         ValueError: unknown interpolation; `align_corners` with nearest; a size that is no pair of positive integers;
@@ -68,14 +67,17 @@ class Resize(keras.layers.Layer):
         if None not in static and static == tuple(x.shape[1:3]):
             return x
         size = static if None not in static else tf.shape(reference)[1:3]
-        if self.interpolation == "nearest":
+        if self.interpolation == "bilinear" and x.dtype == tf.float64:
+            resized = _bilinear(_bilinear(x, size[0], 1, self.align_corners), size[1], 2, self.align_corners)
+        elif self.interpolation == "nearest":
             resized = tf.raw_ops.ResizeNearestNeighbor(images=x, size=size, half_pixel_centers=True)
         else:
             corners = self.align_corners
             resized = tf.raw_ops.ResizeBilinear(
                 images=x, size=size, align_corners=corners, half_pixel_centers=not corners
             )
-        # The kernels forget a size known only in part, and the bilinear one answers in float32 whatever comes in.
+        # The kernels forget a size known only in part, and the bilinear one answers in float32 whatever comes in,
+        # which is why float64 has a path of its own.
         resized.set_shape((x.shape[0], *static, x.shape[3]))
         return tf.cast(resized, self.compute_dtype)
 
@@ -110,6 +112,21 @@ class Resize(keras.layers.Layer):
             raise ValueError(
                 f"Resize takes a reference tensor (B, H, W, C). Received a reference of shape {tuple(reference_shape)}"
             )
+
+
+def _bilinear(x: Any, target: Any, axis: int, align_corners: bool) -> Any:
+    """Linear interpolation of `x` (B, H, W, C) along one axis to `target` places, in the type of `x`."""
+    length, target = tf.cast(tf.shape(x)[axis], x.dtype), tf.cast(target, x.dtype)
+    places = tf.range(target, dtype=x.dtype)
+    if align_corners:
+        source = places * (length - 1.0) / tf.maximum(target - 1.0, 1.0)
+    else:
+        source = tf.clip_by_value((places + 0.5) * length / target - 0.5, 0.0, length - 1.0)
+    below = tf.floor(source)
+    weight = tf.reshape(source - below, (1, -1, 1, 1) if axis == 1 else (1, 1, -1, 1))
+    first = tf.gather(x, tf.cast(below, tf.int32), axis=axis)
+    second = tf.gather(x, tf.cast(tf.minimum(below + 1.0, length - 1.0), tf.int32), axis=axis)
+    return first + (second - first) * weight
 
 
 def _checked_size(size: Any) -> tuple[int, int]:

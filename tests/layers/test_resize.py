@@ -55,6 +55,16 @@ def test_equals_torch(form, source, target):
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(("source", "target"), SIZES)
+def test_float64_keeps_its_precision(form, source, target):
+    x = picture(*source).astype("float64")
+    expected = torch_resize(x, target, form)
+    np.testing.assert_allclose(Resize(target, dtype="float64", **FORMS[form])(x), expected, rtol=0, atol=1e-13)
+    reference = np.zeros((2, *target, 1))
+    np.testing.assert_allclose(Resize(dtype="float64", **FORMS[form])(x, reference), expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_gradient_equals_torch(form):
     x, upstream = picture(5, 7), picture(12, 9, seed=1)
     _, expected = torch_resize(x, (12, 9), form, upstream)

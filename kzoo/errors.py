@@ -1,9 +1,13 @@
-"""Error messages that several rooms share."""
+"""Errors and their messages that several rooms share."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+
+class FetchError(OSError):
+    """A file that is not in the cache could not be fetched; the message names all that was tried and what helps."""
 
 
 def near_matches(name: str, options: Iterable[str], count: int = 3) -> list[str]:

@@ -10,12 +10,20 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from kzoo import __version__
-from kzoo.errors import near_matches
+from kzoo.errors import FetchError, near_matches
 
 COMMANDS = ("demo", "list", "info", "predict", "train", "eval", "data")
 
 # What a user can mend: told in one line. Anything else is a fault of kzoo and keeps its traceback.
-_USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError)
+_USER_ERRORS = (
+    ValueError,
+    FetchError,
+    FileNotFoundError,
+    FileExistsError,
+    NotADirectoryError,
+    IsADirectoryError,
+    PermissionError,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 import kzoo.cli.list
 from kzoo.cli import COMMANDS, main
+from kzoo.errors import FetchError
 from kzoo.zoo import registry
 
 CARD = """
@@ -112,6 +113,7 @@ def test_traceback_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
             "kzoo: error: No such file or directory: 'x.png'.\n",
         ),
         (ValueError("two\n  lines"), 2, "kzoo: error: two lines\n"),
+        (FetchError("no file.\n- a: gone."), 2, "kzoo: error: no file. - a: gone.\n"),
     ],
 )
 def test_what_stops_a_command(

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="NAME_OR_RUN", help="a name from `kzoo list`, or a run folder of `kzoo train`")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the dataset's folder")
     parser.add_argument("--split", required=True, help="e.g. val")
-    parser.add_argument("--dataset", help="camvid, voc, voc_animals or folder; by default what fits the network")
+    parser.add_argument("--dataset", help="folder, or a name of docs/data.md; by default what fits the network")
     add_prediction_arguments(parser)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as JSON, fractions of 1")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write results.json and confusion.png there")

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from kzoo.data.labels import Color, Labels
+from kzoo.data.labels import MAX_CLASSES, Color, Labels
 from kzoo.data.pictures import read_image, read_mask
+
+_NO_LABEL = MAX_CLASSES  # neither a class nor the ignore label
 
 
 @dataclass(frozen=True)
@@ -76,21 +78,22 @@ class Dataset:
             raise FileNotFoundError(f"The picture {str(sample.image)!r} has no mask.")
         values, from_colors = read_mask(sample.mask, self.labels.palette, self.ignore_color)
         if from_colors:
-            return values
-        mapped = self._table[values]
-        if mapped.min(initial=0) < 0:
-            wrong = np.unique(values[mapped < 0]).tolist()
+            return values.astype(np.uint8, copy=False)
+        mapped: NDArray[np.uint8] = np.take(self._table, values)
+        unknown = mapped == _NO_LABEL
+        if unknown.any():
+            wrong = np.unique(values[unknown]).tolist()
             shown = ", ".join(map(str, wrong[:8])) + (", ..." if len(wrong) > 8 else "")
             raise ValueError(
                 f"The mask {str(sample.mask)!r} holds the label{'s' if len(wrong) > 1 else ''} {shown}; "
                 f"expected {_ranges(self.label_map)}."
             )
-        return mapped.astype(np.uint8)
+        return mapped
 
     @cached_property
-    def _table(self) -> NDArray[np.int16]:
-        """`label_map` as an array over the 256 values; -1 where it has no entry."""
-        table = np.full(256, -1, np.int16)
+    def _table(self) -> NDArray[np.uint8]:
+        """`label_map` as an array over all 16-bit values; `_NO_LABEL` where it has no entry."""
+        table = np.full(65536, _NO_LABEL, np.uint8)
         for value, label in self.label_map.items():
             table[value] = label
         return table

@@ -10,7 +10,7 @@ IGNORE_LABEL = 255
 """The label of pixels that no loss and no metric counts."""
 
 MAX_CLASSES = 254
-"""Masks are 8-bit: 255 is the ignore label, and 254 marks padding inside the augmentation."""
+"""Masks are 8-bit: 255 is the ignore label, and 254 marks padding in the augmentation and unknown values in reading."""
 
 
 def voc_palette(count: int) -> tuple[Color, ...]:
@@ -18,6 +18,8 @@ def voc_palette(count: int) -> tuple[Color, ...]:
 
     The rule of the VOC development kit: bits 0, 1, 2 of the label are the highest bits of red, green and blue, bits
     3, 4, 5 the next lower ones, and so on. All 256 colours differ.
+
+    Datasets without colours of their own take those after the first, black: `voc_palette(count + 1)[1:]`.
     """
     colors = []
     for label in range(count):
@@ -70,70 +72,3 @@ class Labels:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
-
-
-CAMVID = Labels(
-    class_names=(
-        "Sky",
-        "Building",
-        "Pole",
-        "Road",
-        "Pavement",
-        "Tree",
-        "SignSymbol",
-        "Fence",
-        "Car",
-        "Pedestrian",
-        "Bicyclist",
-    ),
-    palette=(
-        (128, 128, 128),
-        (128, 0, 0),
-        (192, 192, 128),
-        (128, 64, 128),
-        (60, 40, 222),
-        (128, 128, 0),
-        (192, 128, 128),
-        (64, 64, 128),
-        (64, 0, 128),
-        (64, 64, 0),
-        (0, 128, 192),
-    ),
-)
-"""CamVid's 11 classes in SegNet's order."""
-
-VOC = Labels(
-    class_names=(
-        "background",
-        "aeroplane",
-        "bicycle",
-        "bird",
-        "boat",
-        "bottle",
-        "bus",
-        "car",
-        "cat",
-        "chair",
-        "cow",
-        "diningtable",
-        "dog",
-        "horse",
-        "motorbike",
-        "person",
-        "pottedplant",
-        "sheep",
-        "sofa",
-        "train",
-        "tvmonitor",
-    ),
-    palette=voc_palette(21),
-)
-"""PASCAL VOC's 20 classes and background."""
-
-_ANIMALS = ("background", "cat", "cow", "dog", "horse", "sheep", "person")
-
-VOC_ANIMALS = Labels(
-    class_names=_ANIMALS,
-    palette=tuple(VOC.palette[VOC.class_names.index(name)] for name in _ANIMALS),
-)
-"""The animals task: seven of VOC's labels, with VOC's colours."""

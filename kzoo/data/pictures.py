@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from kzoo.data.labels import Color
+from kzoo.data.mat import MAT_SUFFIX, read_mat
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
 """File suffixes (lower case) taken for pictures in a folder."""
@@ -59,24 +61,26 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
 
 def read_mask(
     path: str | os.PathLike[str], palette: tuple[Color, ...] | None = None, ignore_color: Color | None = None
-) -> tuple[NDArray[np.uint8], bool]:
+) -> tuple[NDArray[np.uint8] | NDArray[np.uint16], bool]:
     """A mask file as the label values that it stores.
 
     Args:
         path: a picture of 8- or 16-bit grey, of 1 bit, or with a palette (whose indices are the labels), or of RGB
-            colours.
+            colours; or a MATLAB file (see `kzoo.data.mat`).
         palette: for RGB masks, the colour of each label.
         ignore_color: for RGB masks, the colour of pixels without annotation; they become 255.
 
     Returns:
-        The values, (H, W) uint8, and whether they were found through `palette`.
+        The values, (H, W) uint8, or uint16 if one is above 255, and whether they were found through `palette`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is no picture, stores values above 255, or is RGB without a palette or with a colour
-            that is not in it.
+        ValueError: the file is no picture, stores values outside 0..65535, or is RGB without a palette or with a
+            colour that is not in it.
     """
     name = os.fspath(path)
+    if name.lower().endswith(MAT_SUFFIX):
+        return _unsigned(read_mat(path), name), False
     try:
         with Image.open(path) as opened:
             picture = ImageOps.exif_transpose(opened)
@@ -88,13 +92,17 @@ def read_mask(
     if picture.mode in ("RGB", "RGBA"):
         return _labels_of_colors(np.asarray(picture.convert("RGB")), name, palette, ignore_color), True
     if picture.mode in ("P", "L", "1") or picture.mode.startswith("I"):
-        values = np.asarray(picture)
-        if values.dtype not in (np.uint8, np.bool_) and (values.max(initial=0) > 255 or values.min(initial=0) < 0):
-            raise ValueError(f"The mask {name!r} stores labels {values.min()}..{values.max()}, expected 0..255.")
-        return values.astype(np.uint8), False
+        return _unsigned(np.asarray(picture), name), False
     raise ValueError(
         f"The mask {name!r} has mode {picture.mode!r}; expected one label a pixel (mode 'L' or 'P') or RGB colours."
     )
+
+
+def _unsigned(values: NDArray[Any], name: str) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    highest = values.max(initial=0)
+    if values.min(initial=0) < 0 or highest > 65535:
+        raise ValueError(f"The mask {name!r} stores labels {values.min()}..{highest}, expected 0..65535.")
+    return values.astype(np.uint8, copy=False) if highest <= 255 else values.astype(np.uint16)
 
 
 def _labels_of_colors(

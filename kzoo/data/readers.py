@@ -1,21 +1,33 @@
-"""Finding the pictures and masks of a dataset on disk."""
+"""Finding the pictures and masks of a dataset on disk, by its name."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from kzoo.data.dataset import Dataset, Sample
+from kzoo.data.ade20k import ADE20K, open_ade20k
+from kzoo.data.camvid import CAMVID, open_camvid
+from kzoo.data.cityscapes import CITYSCAPES, open_cityscapes
+from kzoo.data.coco import COCO_STUFF, open_coco_stuff, open_coco_voc
+from kzoo.data.dataset import Dataset
 from kzoo.data.folder import open_folder
-from kzoo.data.labels import CAMVID, IGNORE_LABEL, VOC, VOC_ANIMALS
-from kzoo.data.layout import match_files, read_ids
+from kzoo.data.labels import Labels
+from kzoo.data.pascal_context import PASCAL_CONTEXT_LABELS, open_pascal_context
+from kzoo.data.voc import VOC, VOC_ANIMALS, open_sbd, open_voc2012, open_voc2012_aug, open_voc_animals
 from kzoo.errors import unknown_name
 
-_CAMVID_VOID = 11
-_IMAGE_FOLDERS = ("images", "JPEGImages")
-_MASK_FOLDERS = ("masks", "SegmentationClass")
-_LIST_FOLDERS = (".", "ImageSets/Segmentation")
+DATASET_LABELS: dict[str, Labels] = {
+    "ade20k": ADE20K,
+    "camvid": CAMVID,
+    "cityscapes": CITYSCAPES,
+    "cocostuff": COCO_STUFF,
+    **PASCAL_CONTEXT_LABELS,
+    "voc2012": VOC,
+    "voc_animals": VOC_ANIMALS,
+}
+"""The built-in label sets by the dataset that each is named for; other datasets share one of them."""
 
 
 def dataset_names() -> list[str]:
@@ -27,17 +39,15 @@ def open_dataset(name: str, root: str | os.PathLike[str], split: str) -> Dataset
     """Opens one split of a dataset; no picture is read yet.
 
     Args:
-        name: "camvid" (11 classes; SegNet's folders `train`, `trainannot`, ..., or `<split>/images` and
-            `<split>/masks`), "voc" (21 classes) and "voc_animals" (background, cat, cow, dog, horse, sheep, person;
-            VOC's other labels become 255), both with `images` or `JPEGImages`, `masks` or `SegmentationClass`, and
-            the list `<split>.txt` in the root or in `ImageSets/Segmentation`; or "folder", which `dataset.yaml` in
-            the root describes (see `kzoo.data.folder`).
+        name: a name of `dataset_names()`. docs/data.md tells each one's classes and where its files are looked for;
+            "folder" is what `dataset.yaml` in the root describes (see `kzoo.data.folder`).
         root: the dataset's folder.
         split: e.g. "train" or "val".
 
     Raises:
-        ValueError: unknown dataset or split, or two pictures of one name.
-        FileNotFoundError: the folder, or a folder or file that its layout needs, is missing.
+        ValueError: unknown dataset or split, two pictures of one name, or masks that need a package which is not
+            installed.
+        FileNotFoundError: the folder, or a folder or list that its layout needs, is missing.
     """
     if name not in _READERS:
         raise unknown_name("dataset", name, _READERS)
@@ -47,61 +57,16 @@ def open_dataset(name: str, root: str | os.PathLike[str], split: str) -> Dataset
     return _READERS[name](folder, split)
 
 
-def _camvid(root: Path, split: str) -> Dataset:
-    names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-    nested = [name for name in names if (root / name / "images").is_dir()]
-    segnet = [name for name in names if f"{name}annot" in names]
-    if split in nested:
-        samples = match_files(root / split / "images", root / split / "masks")
-    elif split in segnet:
-        samples = match_files(root / split, root / f"{split}annot")
-    elif nested or segnet:
-        raise unknown_name("split", split, nested + segnet)
-    else:
-        raise FileNotFoundError(
-            f"No CamVid in {str(root)!r}: expected `<split>/images` and `<split>/masks`, or SegNet's `<split>` and "
-            f"`<split>annot`; found {', '.join(names) or 'no folders'}."
-        )
-    label_map = {label: label for label in range(CAMVID.num_classes)}
-    label_map |= {_CAMVID_VOID: IGNORE_LABEL, IGNORE_LABEL: IGNORE_LABEL}
-    return Dataset("camvid", split, CAMVID, samples, label_map)
-
-
-def _voc(root: Path, split: str) -> Dataset:
-    label_map = {label: label for label in (*range(VOC.num_classes), IGNORE_LABEL)}
-    return Dataset("voc", split, VOC, _voc_samples(root, split), label_map)
-
-
-def _voc_animals(root: Path, split: str) -> Dataset:
-    label_map = dict.fromkeys((*range(VOC.num_classes), IGNORE_LABEL), IGNORE_LABEL)
-    for label, name in enumerate(VOC_ANIMALS.class_names):
-        label_map[VOC.class_names.index(name)] = label
-    return Dataset("voc_animals", split, VOC_ANIMALS, _voc_samples(root, split), label_map)
-
-
-def _voc_samples(root: Path, split: str) -> tuple[Sample, ...]:
-    images = _first_folder(root, _IMAGE_FOLDERS)
-    masks = _first_folder(root, _MASK_FOLDERS)
-    lists = {path.stem: path for folder in reversed(_LIST_FOLDERS) for path in sorted((root / folder).glob("*.txt"))}
-    if not lists:
-        raise FileNotFoundError(
-            f"No list of ids in {str(root)!r}: expected `{split}.txt` or `ImageSets/Segmentation/{split}.txt`."
-        )
-    if split not in lists:
-        raise unknown_name("split", split, lists)
-    return match_files(images, masks, ids=read_ids(lists[split]))
-
-
-def _first_folder(root: Path, names: tuple[str, ...]) -> Path:
-    for name in names:
-        if (root / name).is_dir():
-            return root / name
-    raise FileNotFoundError(f"Expected the folder {' or '.join(map(repr, names))} in {str(root)!r}.")
-
-
 _READERS: dict[str, Callable[[Path, str], Dataset]] = {
-    "camvid": _camvid,
+    "ade20k": open_ade20k,
+    "camvid": open_camvid,
+    "cityscapes": open_cityscapes,
+    "coco_voc": open_coco_voc,
+    "cocostuff": open_coco_stuff,
     "folder": open_folder,
-    "voc": _voc,
-    "voc_animals": _voc_animals,
+    **{name: partial(open_pascal_context, name) for name in PASCAL_CONTEXT_LABELS},
+    "sbd": open_sbd,
+    "voc2012": open_voc2012,
+    "voc2012_aug": open_voc2012_aug,
+    "voc_animals": open_voc_animals,
 }

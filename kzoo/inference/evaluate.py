@@ -12,14 +12,12 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from kzoo.data import CAMVID, VOC, VOC_ANIMALS, Dataset
+from kzoo.data import DATASET_LABELS, Dataset
 from kzoo.files import atomic_write
 from kzoo.inference.predict import Size, predict_mask
 from kzoo.metrics import BoundaryIoU, ConfusionMatrix
 
 Progress = Callable[[int, int], None]
-
-_LABELS = {"camvid": CAMVID, "voc": VOC, "voc_animals": VOC_ANIMALS}
 
 
 @dataclass(frozen=True)
@@ -145,7 +143,7 @@ def evaluate_predictor(
 
 def matching_dataset(class_names: Sequence[str]) -> str | None:
     """The built-in dataset with exactly these classes, or None."""
-    return next((name for name, labels in _LABELS.items() if labels.class_names == tuple(class_names)), None)
+    return next((name for name, labels in DATASET_LABELS.items() if labels.class_names == tuple(class_names)), None)
 
 
 def draw_confusion(results: Results, path: str | os.PathLike[str]) -> None:

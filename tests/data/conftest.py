@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kzoo.cli import main
 from kzoo.data import Dataset, Labels, Sample
 
 SavePicture = Callable[..., Path]
+RunCheck = Callable[[str, Path, str], tuple[int, str]]
 
 
 @pytest.fixture
@@ -44,3 +46,14 @@ def tiny(tmp_path: Path, save: SavePicture) -> Dataset:
         samples.append(Sample(name, save(tmp_path / f"{name}.png", image), save(tmp_path / f"{name}_mask.png", mask)))
     labels = Labels(("a", "b", "c"), ((0, 0, 0), (255, 0, 0), (0, 255, 0)))
     return Dataset("tiny", "train", labels, tuple(samples), {0: 0, 1: 1, 2: 2, 255: 255})
+
+
+@pytest.fixture
+def run_check(capsys: pytest.CaptureFixture[str]) -> RunCheck:
+    """`run_check(name, root, split)`: the exit status and output of `kzoo data check`."""
+
+    def run(name: str, root: Path, split: str) -> tuple[int, str]:
+        status = main(["data", "check", "--dataset", name, "--data", str(root), "--split", split])
+        return status, capsys.readouterr().out
+
+    return run

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kzoo.data.labels import CAMVID, VOC, VOC_ANIMALS, Labels, voc_palette
+from kzoo.data import CAMVID, VOC, VOC_ANIMALS, Labels
+from kzoo.data.labels import voc_palette
 
 BLACK_WHITE = ((0, 0, 0), (255, 255, 255))
 

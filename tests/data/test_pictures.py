@@ -83,10 +83,13 @@ def test_masks_keep_their_indices(tmp_path: Path, save, mode: str) -> None:
 
 
 def test_sixteen_bit_masks(tmp_path: Path, save) -> None:
-    mask = np.array([[0, 1], [2, 255]], np.uint16)
-    np.testing.assert_array_equal(read_mask(save(tmp_path / "m.png", mask))[0], mask)
-    with pytest.raises(ValueError, match=r"big\.png.*0\.\.300"):
-        read_mask(save(tmp_path / "big.png", np.array([[0, 300]], np.uint16)))
+    for highest, kind in ((255, np.uint8), (256, np.uint16), (65535, np.uint16)):
+        mask = np.array([[0, 1], [2, highest]], np.uint16)
+        values, _ = read_mask(save(tmp_path / "m.png", mask))
+        np.testing.assert_array_equal(values, mask)
+        assert values.dtype == kind
+    with pytest.raises(ValueError, match=r"big\.tif.*0\.\.70000, expected 0\.\.65535"):
+        read_mask(save(tmp_path / "big.tif", np.array([[0, 70000]], np.int32)))
 
 
 def test_rgb_masks_go_through_the_palette(tmp_path: Path, save) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kzoo.data import dataset_names, open_dataset
+from kzoo.data import DATASET_LABELS, dataset_names, open_dataset
 
 IMAGE = np.zeros((3, 4, 3), np.uint8)
 
@@ -35,7 +35,7 @@ def voc_tree(root: Path, layout: str, save) -> None:
 
 
 def test_names_and_unknown_names(tmp_path: Path) -> None:
-    assert {"camvid", "voc", "voc_animals", "folder"} == set(dataset_names())
+    assert {"camvid", "voc_animals", "folder", *DATASET_LABELS} <= set(dataset_names())
     with pytest.raises(ValueError, match=r"'camvit'.*'camvid'"):
         open_dataset("camvit", tmp_path, "train")
     with pytest.raises(FileNotFoundError, match="nowhere"):
@@ -68,19 +68,19 @@ def test_voc_layouts_and_label_maps(tmp_path: Path, save, layout: str) -> None:
     assert [sample.id for sample in dataset.samples] == ["z", "x"]
     _, mask = dataset.read(0)
     assert mask.tolist() == [[0, 1, 6, 255], [2, 3, 4, 5], [255, 255, 255, 0]]
-    _, mask = open_dataset("voc", tmp_path, "val").read(0)
+    _, mask = open_dataset("voc2012", tmp_path, "val").read(0)
     assert mask.tolist() == [[0, 8, 15, 255], [10, 12, 13, 17], [1, 20, 7, 0]]
     with pytest.raises(ValueError, match=r"'vall'.*'val'"):
-        open_dataset("voc", tmp_path, "vall")
+        open_dataset("voc2012", tmp_path, "vall")
 
 
 def test_voc_without_folders_or_lists(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="'images' or 'JPEGImages'"):
-        open_dataset("voc", tmp_path, "train")
+        open_dataset("voc2012", tmp_path, "train")
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
     with pytest.raises(FileNotFoundError, match=r"train\.txt"):
-        open_dataset("voc", tmp_path, "train")
+        open_dataset("voc2012", tmp_path, "train")
 
 
 def test_labels_outside_the_map_name_the_file_and_the_values(tmp_path: Path, save) -> None:

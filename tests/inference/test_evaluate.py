@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kzoo.data import CAMVID, Dataset, Labels, Sample
+from kzoo.data import CAMVID, VOC, Dataset, Labels, Sample
 from kzoo.inference import draw_confusion, evaluate, evaluate_predictor, matching_dataset, predict_mask
 from kzoo.metrics import BoundaryIoU, MeanIoU
 
@@ -92,4 +92,5 @@ def test_wrong_classes_and_shapes(network, dataset):
 
 def test_matching_dataset():
     assert matching_dataset(CAMVID.class_names) == "camvid"
+    assert matching_dataset(VOC.class_names) == "voc2012"
     assert matching_dataset(CAMVID.class_names[::-1]) is None

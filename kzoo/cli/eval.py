@@ -13,8 +13,11 @@ from kzoo.files import atomic_write
 
 if TYPE_CHECKING:
     from kzoo.inference import Results
+    from kzoo.inference.protocols import Protocol
 
 HELP = "Measure a network on a dataset: mIoU, IoU per class, pixel accuracy, boundary IoU."
+
+PROTOCOLS = ("pytorch-encoding", "mmseg")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", required=True, help="e.g. val")
     parser.add_argument("--dataset", help="folder, or a name of docs/data.md; by default what fits the network")
     add_prediction_arguments(parser)
+    parser.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        help="evaluate as a published code does, with the sizes in the network's card; mmseg takes --scales and --flip",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as JSON, fractions of 1")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write results.json and confusion.png there")
 
@@ -60,7 +68,8 @@ def run(args: argparse.Namespace) -> int:
     model = open_model(args.model)
     name = args.dataset or _dataset_name(args.data, model)
     dataset = open_dataset(name, args.data, args.split)
-    results = evaluate(model, dataset, **prediction_options(args), progress=_show_progress)
+    options = {"protocol": protocol_of(args, model)} if args.protocol else prediction_options(args)
+    results = evaluate(model, dataset, **options, progress=_show_progress)
     print(f"{args.model} on {name} {args.split}, {results.pictures} pictures")
     print("\n".join(_table(results)))
     written = [args.json] if args.json else []
@@ -73,6 +82,35 @@ def run(args: argparse.Namespace) -> int:
     for file in [*written, *([args.out / "confusion.png"] if args.out else [])]:
         print(f"wrote {file}")
     return 0
+
+
+def protocol_of(args: argparse.Namespace, model: Any) -> Protocol:
+    """The protocol that the command line names, with the sizes in the network's card.
+
+    Raises:
+        ValueError: the card has none, or another; or options that the protocol does not take.
+    """
+    from kzoo.inference.protocols import MMSegmentation, PyTorchEncoding
+
+    card = getattr(model, "card", None)
+    evaluation = card.evaluation if card else None
+    if evaluation is None or evaluation.protocol != args.protocol:
+        has = f"its card's protocol is {evaluation.protocol}" if evaluation else "it has no card that names a protocol"
+        raise ValueError(
+            f"--protocol {args.protocol} takes its sizes from the card of the network, but {has}. "
+            "Leave --protocol out, or use --scales, --flip, --window and --stride."
+        )
+    if args.window or args.stride or (args.protocol == "pytorch-encoding" and (args.flip or args.scales != [1.0])):
+        raise ValueError(
+            f"--protocol {args.protocol} decides the windows"
+            f"{', the scales and the flip' if args.protocol == 'pytorch-encoding' else ''} itself; leave them out."
+        )
+    sizes: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in evaluation.args.items()
+    }
+    if args.protocol == "pytorch-encoding":
+        return PyTorchEncoding(**sizes)
+    return MMSegmentation(**sizes, scales=tuple(args.scales), flip=args.flip)
 
 
 def _dataset_name(folder: Path, model: Any) -> str:

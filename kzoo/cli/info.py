@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from kzoo.zoo.card import Card
+from kzoo.zoo.cache import cached
+from kzoo.zoo.card import Card, Source
 from kzoo.zoo.registry import get_card
 
 HELP = "Show a model's card: classes, results, training, licence."
@@ -36,8 +37,10 @@ def _lines(card: Card) -> list[str]:
         weights = card.weights
         lines.append(f"  weights       {weights.file}, {weights.bytes / 1e6:.1f} MB, {weights.dtype}")
         lines.append(f"                sha256 {weights.sha256}")
+    elif card.source:
+        lines += _source(card.source)
     else:
-        lines.append("  weights       none shipped")
+        lines.append("  weights       none")
     if card.trained:
         trained = card.trained
         lines.append(f"  trained       {trained.epochs} epochs, seed {trained.seed}, commit {trained.commit}")
@@ -49,12 +52,30 @@ def _lines(card: Card) -> list[str]:
         if result.iou:
             lines.append(f"                IoU: {_metrics(result.iou)}")
     for published in card.published:
-        lines.append(f"  published     {published.model}: {_metrics(published.metrics)} ({published.split})")
-        lines.append(f"                {published.source}")
+        how = f"{published.split}; {published.protocol}" if published.protocol else published.split
+        lines.append(f"  published     {published.model}: {_metrics(published.metrics)} ({how})")
+        lines.append(f"                {published.source}; not measured by kzoo")
+    if card.evaluation:
+        lines.append(
+            f"  to check      kzoo eval {card.name} --protocol {card.evaluation.protocol} --data DIR --split val"
+        )
     licence = card.licence
     lines.append(f"  licence       weights: {licence.weights}; data: {licence.data}")
     lines.append(f"                {licence.notice}")
     return lines
+
+
+def _source(source: Source) -> list[str]:
+    """The published file and what the cache holds of it."""
+    state = cached(source.file)
+    size = f"{state.bytes / 1e6:.1f} MB, " if state.bytes else ""
+    return [
+        f"  weights       {source.file.filename}, published, {source.file.checksum or 'no checksum'}",
+        *(f"                {url}" for url in source.file.urls),
+        f"                address checked: {source.checked}; converter: {source.converter}",
+        f"  cache         {state.status}: {size}{state.detail}",
+        f"                {state.path}",
+    ]
 
 
 def _metrics(values: dict[str, float]) -> str:

@@ -1,8 +1,28 @@
-"""Readers of foreign checkpoints. They need no framework that wrote one, and run nothing that a file says."""
+"""Readers of foreign checkpoints, and the tables from their keys to kzoo's layers. Nothing that a file says is run."""
 
+from kzoo.convert import mmsegmentation, pytorch_encoding, torchvision
 from kzoo.convert.errors import CheckpointError
 from kzoo.convert.keras_h5 import read_keras_h5
+from kzoo.convert.key_map import KeyMap, set_weights
 from kzoo.convert.torch_file import read_torch, state_dict
 from kzoo.convert.zip_reader import extract_member
 
-__all__ = ["CheckpointError", "extract_member", "read_keras_h5", "read_torch", "state_dict"]
+SOURCES: dict[str, KeyMap] = {
+    "pytorch_encoding": pytorch_encoding.ENCNET,
+    "pytorch_encoding_resnet": pytorch_encoding.RESNET_S,
+    "mmsegmentation": mmsegmentation.ENCNET,
+    "mmsegmentation_resnet": mmsegmentation.RESNET_V1C,
+    "torchvision_resnet": torchvision.RESNET,
+}
+"""The tables by the name that a card gives as its converter."""
+
+__all__ = [
+    "SOURCES",
+    "CheckpointError",
+    "KeyMap",
+    "extract_member",
+    "read_keras_h5",
+    "read_torch",
+    "set_weights",
+    "state_dict",
+]

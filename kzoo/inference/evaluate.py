@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from kzoo.data import DATASET_LABELS, Dataset
 from kzoo.files import atomic_write
 from kzoo.inference.predict import Size, predict_mask
+from kzoo.inference.protocols import Protocol, predict_by_protocol
 from kzoo.metrics import BoundaryIoU, ConfusionMatrix
 
 Progress = Callable[[int, int], None]
@@ -63,6 +65,7 @@ def evaluate(
     flip: bool = False,
     window: Size | None = None,
     stride: Size | None = None,
+    protocol: Protocol | None = None,
     progress: Progress | None = None,
 ) -> Results:
     """Measures a network on a dataset, one picture at a time, at the masks' own size.
@@ -71,6 +74,7 @@ def evaluate(
         model: the network.
         dataset: the split, with the classes of the network in the same order.
         scales, flip, window, stride: as in `predict_logits`.
+        protocol: a published code's way to predict, in place of these.
         progress: called with (pictures done, pictures in all) after every picture.
 
     Raises:
@@ -83,6 +87,11 @@ def evaluate(
         raise ValueError(
             f"The network's classes are not those of the dataset {dataset.name!r}. Network: {', '.join(names)}. "
             f"Dataset: {', '.join(expected)}."
+        )
+    if protocol is not None:
+        how = {"protocol": type(protocol).__name__, **dataclasses.asdict(protocol)}
+        return evaluate_predictor(
+            lambda image: predict_by_protocol(model, image, protocol), dataset, expected, how, progress
         )
     return evaluate_predictor(
         lambda image: predict_mask(model, image, scales=scales, flip=flip, window=window, stride=stride),

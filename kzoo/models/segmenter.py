@@ -83,9 +83,9 @@ class Segmenter(keras.Model):
             backbone, output_stride=output_stride, weights=backbone_weights, **(backbone_args or {})
         )
         preprocessing = self.backbone.preprocessing
-        self.preprocessing = keras.layers.Rescaling(
-            list(preprocessing.scale), list(preprocessing.offset), dtype=full_precision(), name="preprocessing"
-        )
+        # As arrays, which are float64: Keras would round lists to float32 under any policy.
+        scale, offset = np.asarray(preprocessing.scale), np.asarray(preprocessing.offset)
+        self.preprocessing = keras.layers.Rescaling(scale, offset, dtype=full_precision(), name="preprocessing")
         self.to_input_size = Resize(align_corners=self.align_corners, dtype=full_precision(), name="to_input_size")
         self._head_losses: dict[str, keras.metrics.Mean] = {}
 

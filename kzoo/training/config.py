@@ -26,13 +26,22 @@ class ModelSection:
         name: the architecture, a key of `kzoo.models.ARCHITECTURES`.
         args: arguments of the architecture's constructor, e.g. `backbone`, `output_stride`, `num_codewords`.
         backbone_weights: null (fresh), `imagenet`, or a file, relative to the data root if not absolute.
+        init: what all weights start from: a model of the zoo, whose `name` and `args` are then the defaults of these; a
+            run folder; or a `.weights.h5` file. Layers that depend on the number of classes start fresh where that
+            differs.
     """
 
     name: str
     args: dict[str, Any] = field(default_factory=dict)
     backbone_weights: str | None = None
+    init: str | None = None
 
     def __post_init__(self) -> None:
+        if self.init is not None and self.backbone_weights is not None:
+            raise ValueError(
+                f"backbone_weights: model.init sets all weights, the backbone's too; leave one of them out. Got "
+                f"{self.backbone_weights!r} and init {self.init!r}."
+            )
         places = {
             "num_classes": "it is the dataset's number of classes; leave it out",
             "backbone_weights": "its place is model.backbone_weights",
@@ -233,10 +242,23 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         mapping = _merge(base_mapping, mapping)
     for override in overrides:
         mapping = _merge(mapping, _parse_override(override, mapping))
+    model = mapping.get("model")
+    if isinstance(model, Mapping) and isinstance(model.get("init"), str) and "name" not in model:
+        mapping = {**mapping, "model": _merge(_architecture(model["init"]), model)}
     try:
         return from_mapping(TrainConfig, mapping)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _architecture(init: str) -> dict[str, Any]:
+    """`name` and `args` of a model of the zoo; nothing if `init` is none."""
+    from kzoo.zoo.registry import get_card, is_model
+
+    if not is_model(init):
+        return {}
+    architecture = get_card(init).architecture
+    return {"name": architecture.name, "args": dict(architecture.args)}
 
 
 def find_config(path: str | os.PathLike[str]) -> Path:

@@ -18,7 +18,7 @@ CALIBRATION_PICTURES = 64
 
 
 def build_model(config: TrainConfig, train_set: Dataset) -> Segmenter:
-    """The network of a recipe, with the backbone's weights loaded and BatchNorm prepared for training."""
+    """The network of a recipe, with the weights that it starts from and BatchNorm prepared for training."""
     section = config.model
     weights = section.backbone_weights
     if weights not in (None, "imagenet"):
@@ -35,6 +35,10 @@ def build_model(config: TrainConfig, train_set: Dataset) -> Segmenter:
     model.class_names, model.palette = labels.class_names, labels.palette
     if weights is not None and weights.endswith(".npz") and not config.train.freeze_batchnorm:
         unfold_batch_normalization(model.backbone, _calibration_batches(config, train_set, model))
+    if section.init is not None:
+        from kzoo.zoo import start_from
+
+        start_from(model, section.init)
     freeze(model, config.train.freeze_until, config.train.freeze_batchnorm)
     set_synchronized(model, config.train.sync_batchnorm)
     return model

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from kzoo.errors import unknown_name
 from kzoo.strict_yaml import from_mapping, read_yaml
+from kzoo.zoo.cache import RemoteFile
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,32 @@ class Weights:
     sha256: str
     bytes: int
     dtype: Literal["float16", "float32"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """The published file that the weights are converted from, at `kzoo.load`.
+
+    Attributes:
+        file: its name, addresses and checksum.
+        converter: a key of `kzoo.convert.SOURCES`, who publishes files of its layout.
+        checked: the day on which the addresses were last seen to give the file; `never` if nobody tried.
+    """
+
+    file: RemoteFile
+    converter: str
+    checked: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The protocol that the published results were measured by: `kzoo eval NAME --protocol PROTOCOL`.
+
+    `args` are those of `kzoo.inference.protocols.PyTorchEncoding` or `MMSegmentation`.
+    """
+
+    protocol: Literal["pytorch-encoding", "mmseg"]
+    args: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -53,12 +81,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Published:
-    """What somebody else published, for comparison; never measured by kzoo. `metrics` are fractions of 1."""
+    """What somebody else published, of these weights or for comparison; never measured by kzoo.
+
+    `metrics` are fractions of 1.
+    """
 
     model: str
     split: str
     metrics: dict[str, float]
     source: str
+    protocol: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +118,9 @@ class Card:
         parameters: number of weights of the network as the architecture builds it, BatchNorm statistics included.
         licence: terms.
         weights: the shipped file; None where there is none.
-        trained: provenance of the weights.
+        trained: provenance of the shipped weights.
+        source: where published weights come from; None where kzoo ships its own, or there are none.
+        evaluation: the protocol of the published results.
         results: measured by kzoo.
         published: measured by others.
     """
@@ -103,6 +137,8 @@ class Card:
     licence: Licence
     weights: Weights | None = None
     trained: Trained | None = None
+    source: Source | None = None
+    evaluation: Evaluation | None = None
     results: tuple[Result, ...] = ()
     published: tuple[Published, ...] = ()
 
@@ -120,6 +156,13 @@ class Card:
             raise ValueError(f"ignore_label: {self.ignore_label} is the class {self.class_names[self.ignore_label]!r}.")
         if (self.weights is None) != (self.trained is None):
             raise ValueError("weights and trained: expected both or neither; weights need their provenance.")
+        if self.weights is not None and self.source is not None:
+            raise ValueError("weights and source: expected one of them; weights are either shipped or converted.")
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether there are weights, shipped or published."""
+        return self.weights is not None or self.source is not None
 
     @property
     def num_classes(self) -> int:
@@ -130,6 +173,8 @@ class Card:
 def read_card(path: str | os.PathLike[str]) -> Card:
     """The card that a YAML file holds.
 
+    A file without `class_names`, `palette` and `ignore_label` has those of its dataset (`kzoo.data.DATASET_LABELS`).
+
     Raises:
         FileNotFoundError: no such file.
         ValueError: an unknown or missing key, a wrong type or value, or a name other than the file's; the message
@@ -138,9 +183,25 @@ def read_card(path: str | os.PathLike[str]) -> Card:
     path = Path(path)
     mapping = read_yaml(path, "model card")
     try:
+        if not mapping.keys() & {"class_names", "palette", "ignore_label"}:
+            mapping |= _labels(mapping.get("dataset"))
         card = from_mapping(Card, mapping)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     if card.name != path.stem:
         raise ValueError(f"{path}: name: expected the file's name {path.stem!r}, got {card.name!r}.")
     return card
+
+
+def _labels(dataset: Any) -> dict[str, Any]:
+    """The label set of a dataset as the card's fields."""
+    from kzoo.data import DATASET_LABELS
+
+    if dataset not in DATASET_LABELS:
+        raise unknown_name("dataset", dataset, DATASET_LABELS, "The card of any other has class_names of its own.")
+    labels = DATASET_LABELS[dataset]
+    return {
+        "class_names": list(labels.class_names),
+        "palette": [list(color) for color in labels.palette],
+        "ignore_label": labels.ignore_label,
+    }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +35,9 @@ def load(
 
     Args:
         name: a name of `kzoo.list_models()`.
-        weights: `"default"`, the file that the card ships (its SHA-256 is checked each time); None, a fresh network;
-            or the path of a `.weights.h5` file of this architecture.
+        weights: `"default"`, the card's: a shipped file (its SHA-256 is checked each time), or a published one, which
+            is fetched and converted once (see `kzoo.zoo.published`); None, a fresh network; or the path of a
+            `.weights.h5` file of this architecture or of a checkpoint of the card's source.
         num_classes: another number of classes than the card's. Every weight that does not depend on it is kept; the
             layers that are fresh are logged as a warning and listed in `model.fresh_layers`.
         input_shape: (height, width, 3) that the network is going to be used at, kept as `model.input_shape` with the
@@ -47,9 +49,10 @@ def load(
         number of classes is the card's, its `class_names` and `palette`.
 
     Raises:
-        ValueError: an unknown name or argument, a file that does not fit or is damaged, no shipped weights, or a
-            wrong class count or shape.
+        ValueError: an unknown name or argument, a file that does not fit or is damaged, no weights, or a wrong class
+            count or shape.
         FileNotFoundError: no such weights file.
+        FetchError: published weights are not in the cache, and no address gives them.
 
     Example:
         >>> model = kzoo.load("encnet_mnv2_camvid", num_classes=5)
@@ -59,22 +62,29 @@ def load(
     card = get_card(name)
     shape = _checked_input_shape(input_shape)
     classes = card.num_classes if num_classes is None else _checked_class_count(num_classes)
-    if weights == "default":
-        if card.weights is None:
-            pretrained = ", ".join(list_models(pretrained=True)) or "none"
-            raise ValueError(
-                f"{name!r} has no shipped weights. Pass weights=None for a fresh network or weights='FILE.weights.h5'. "
-                f"Models with weights: {pretrained}."
-            )
-        path: Path | None = _verified(card, card.weights)
-    else:
-        path = None if weights is None else Path(weights)
+    if weights == "default" and not card.pretrained:
+        pretrained = ", ".join(list_models(pretrained=True)) or "none"
+        raise ValueError(
+            f"{name!r} has no weights. Pass weights=None for a fresh network or weights='FILE.weights.h5'. "
+            f"Models with weights: {pretrained}."
+        )
     from kzoo.models import create_model
 
-    model = create_model(card.architecture.name, classes, {**card.architecture.args, **model_args})
+    def build(count: int) -> Segmenter:
+        return create_model(card.architecture.name, count, {**card.architecture.args, **model_args})
+
     fresh: tuple[str, ...] = ()
-    if path is not None:
+    if weights is None:
+        model = build(classes)
+    elif weights == "default" and card.weights is not None:
+        path = _verified(card, card.weights)
+        model = build(classes)
         fresh = _load_keeping_body(model, path, card.num_classes)
+    elif str(weights).endswith(".weights.h5"):
+        model = build(classes)
+        fresh = _load_keeping_body(model, Path(weights), card.num_classes)
+    else:
+        model, fresh = _from_checkpoint(card, None if weights == "default" else Path(weights), build, classes)
     if fresh:
         _log.warning(
             "%s with %d classes in place of %d: fresh, to be trained: %s. All other weights are kept.",
@@ -122,6 +132,28 @@ def open_model(name_or_run: str | os.PathLike[str]) -> Segmenter:
     return model
 
 
+def _from_checkpoint(
+    card: Card, path: Path | None, build: Callable[[int], Segmenter], classes: int
+) -> tuple[Segmenter, tuple[str, ...]]:
+    """A network with a checkpoint's weights (None: the published one's), and the layers that are fresh."""
+    from kzoo.zoo.published import load_checkpoint, load_published
+
+    if card.source is None:
+        raise ValueError(
+            f"Weights of {card.name!r} are read from `.weights.h5` files; its card names no other source. "
+            f"Received: weights={str(path)!r}"
+        )
+    converted = build(card.num_classes)
+    if path is None:
+        load_published(converted, card, card.source)
+    else:
+        load_checkpoint(converted, path, card.source)
+    if classes == card.num_classes:
+        return converted, ()
+    model = build(classes)
+    return model, _copy_body(converted, model, card.name)
+
+
 def _load_keeping_body(model: Segmenter, path: Path, card_classes: int) -> tuple[str, ...]:
     """Loads `path`; weights may stay fresh only where the file has the card's class count and the model its own."""
     from kzoo.zoo.weights_io import load_weights
@@ -133,6 +165,55 @@ def _load_keeping_body(model: Segmenter, path: Path, card_classes: int) -> tuple
         )
 
     return load_weights(model, path, differs_by_classes if model.num_classes != card_classes else None)
+
+
+def start_from(model: Segmenter, init: str) -> tuple[str, ...]:
+    """Sets a network's weights to another's, all but those of the layers that depend on the number of classes.
+
+    Args:
+        model: of the same architecture; its number of classes may differ, or its classes.
+        init: a name of the zoo, a run folder, or a `.weights.h5` file.
+
+    Returns: the names of the layers that stay fresh, which are logged too; none where the class counts are equal.
+    Raises: `ValueError` if there is no such network, or it has another architecture.
+    """
+    if init.endswith(".weights.h5"):
+        from kzoo.zoo.weights_io import load_weights
+
+        fresh = load_weights(model, init, lambda _, ours: model.num_classes in ours)
+    else:
+        fresh = _copy_body(open_model(init), model, init)
+    if fresh:
+        _log.info("starting from %s; fresh: %s", init, ", ".join(fresh))
+    return fresh
+
+
+def _copy_body(source: Segmenter, target: Segmenter, name: str) -> tuple[str, ...]:
+    """Copies the weights that do not depend on the number of classes; returns the names of the other layers."""
+    theirs, ours = ({w.path.removeprefix(f"{m.name}/"): w for w in m.weights} for m in (source, target))
+    different = sorted(theirs.keys() ^ ours.keys()) or [
+        path
+        for path, weight in ours.items()
+        if tuple(weight.shape) != tuple(theirs[path].shape)
+        and tuple(weight.shape) != _with_classes(theirs[path].shape, source.num_classes, target.num_classes)
+    ]
+    if different:
+        raise ValueError(
+            f"{name!r} has another architecture than this network: they differ in {', '.join(different[:4])}"
+            f"{' and more' if len(different) > 4 else ''}. Expected the same backbone, heads and arguments."
+        )
+    fresh = []
+    for path, weight in ours.items():
+        if weight.shape == theirs[path].shape:
+            weight.assign(theirs[path])
+        else:
+            fresh.append(path.rpartition("/")[0])
+    return tuple(sorted(set(fresh)))
+
+
+def _with_classes(shape: Sequence[int], before: int, after: int) -> tuple[int, ...]:
+    """A shape after a change of the number of classes, which is the last axis of all weights that depend on it."""
+    return (*shape[:-1], after) if shape[-1] == before else tuple(shape)
 
 
 def _verified(card: Card, weights: Weights) -> Path:

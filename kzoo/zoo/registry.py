@@ -19,7 +19,7 @@ def list_models(filter: str = "", *, pretrained: bool | None = None, dataset: st
     Args:
         filter: a shell pattern over the whole name (`"encnet_*"`), or, without `*`, `?` and `[`, a part of it;
             case does not matter. All by default.
-        pretrained: True for models with shipped weights, False for those without.
+        pretrained: True for models with weights, shipped or published, False for those without.
         dataset: only models of this dataset.
 
     Raises:
@@ -28,7 +28,7 @@ def list_models(filter: str = "", *, pretrained: bool | None = None, dataset: st
     pattern = filter.lower() if any(sign in filter for sign in "*?[") else f"*{filter.lower()}*"
     names = [name for name in _names() if fnmatch.fnmatchcase(name.lower(), pattern)]
     if pretrained is not None:
-        names = [name for name in names if (get_card(name).weights is not None) == pretrained]
+        names = [name for name in names if get_card(name).pretrained == pretrained]
     if dataset is not None:
         datasets = {get_card(name).dataset for name in _names()}
         if dataset not in datasets:

@@ -1,12 +1,14 @@
 """`kzoo eval`: what it prints and writes."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from kzoo.cli import main
+from kzoo.zoo.card import Evaluation
 
 
 @pytest.fixture
@@ -66,3 +68,23 @@ def test_unknown_kind_of_dataset(network, tmp_path, capsys):
 def test_wrong_split(camvid, capsys):
     assert main(["eval", "any", "--data", str(camvid), "--split", "vale"]) == 2
     assert "'val'" in capsys.readouterr().err
+
+
+def test_protocol_takes_its_sizes_from_the_card(camvid, network, capsys):
+    arguments = ["eval", "any", "--data", str(camvid), "--split", "val", "--json", str(camvid / "r.json")]
+    encoding, mm = ["--protocol", "pytorch-encoding"], ["--protocol", "mmseg"]
+    assert main([*arguments, *encoding]) == 2
+    assert "it has no card that names a protocol" in capsys.readouterr().err
+    network.card = SimpleNamespace(evaluation=Evaluation("pytorch-encoding", {"base_size": 20, "crop_size": 24}))
+    assert main([*arguments, *encoding]) == 0
+    written = json.loads((camvid / "r.json").read_text())
+    assert written["protocol"]["base_size"] == 20 and len(written["protocol"]["scales"]) == 6
+    assert written["iou"]["Sky"] == pytest.approx(150 / 180, abs=0.1)  # scaling blurs the edge
+    assert main([*arguments, *encoding, "--flip"]) == 2
+    assert "decides the windows, the scales and the flip itself" in capsys.readouterr().err
+    assert main([*arguments, *mm]) == 2
+    assert "its card's protocol is pytorch-encoding" in capsys.readouterr().err
+    network.card = SimpleNamespace(evaluation=Evaluation("mmseg", {"frame": [40, 20], "window": 16, "stride": 10}))
+    assert main([*arguments, *mm, "--scales", "1", "1.5", "--flip"]) == 0
+    protocol = json.loads((camvid / "r.json").read_text())["protocol"]
+    assert (protocol["frame"], protocol["scales"], protocol["flip"]) == ([40, 20], [1.0, 1.5], True)

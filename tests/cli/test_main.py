@@ -72,7 +72,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     ):
         assert fact in out
     assert main(["info", "fcn_bare"]) == 0
-    assert "none shipped" in capsys.readouterr().out
+    assert "weights       none" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

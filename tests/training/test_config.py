@@ -112,6 +112,7 @@ def test_base_is_laid_under(recipe: Path, tmp_path: Path) -> None:
         ("optimizer.ema=1", "optimizer.ema: expected a momentum between 0 and 1"),
         ("loss.aux_weight=-1", "loss.aux_weight: must not be negative, got -1.0."),
         ("loss.class_weights=[1, -1]", "loss.class_weights: expected weights >= 0"),
+        ("model={init: a, name: encnet, backbone_weights: b}", "model.backbone_weights: model.init sets all weights"),
         ("model.args.num_classes=3", "model.args.num_classes: not an argument to set here"),
     ],
 )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import kzoo
 from kzoo.backbones import create, unfold_batch_normalization
 from kzoo.data import open_dataset
 from kzoo.training import load_config
@@ -58,3 +59,38 @@ def test_unfolded_batchnorm_computes_the_same_at_inference_and_nearly_when_train
 def test_unfolding_needs_pictures():
     with pytest.raises(ValueError, match="received no pictures"):
         unfold_batch_normalization(create("mobilenet_v2", width=0.35), [])
+
+
+def test_starting_from_a_model_of_the_zoo(recipe):
+    text = recipe.read_text()
+    model_line = text[text.index("model:") : text.index("data:")]
+    recipe.write_text(text.replace(model_line, "model: {init: encnet_mnv2_camvid, args: {dropout: 0.25}}\n"))
+    config = load_config(recipe)
+    assert config.model.name == "encnet" and config.model.args["filters"] == 96  # the card's
+    assert config.model.args["dropout"] == 0.25  # the recipe's
+    model = build_model(config, open_dataset("folder", config.data.root, "train"))
+    source = kzoo.load("encnet_mnv2_camvid")
+    differing = set()
+    for ours, theirs in zip(model.weights, source.weights, strict=True):
+        if ours.shape == theirs.shape:
+            np.testing.assert_array_equal(ours, theirs)
+        else:
+            differing.add(ours.path.split("/", 1)[1])
+    assert differing == {
+        f"{layer}/{kind}" for layer in ("classifier", "context/presence") for kind in ("kernel", "bias")
+    }
+
+
+def test_starting_from_a_file_and_from_another_architecture(recipe, tmp_path):
+    config = load_config(recipe)
+    dataset = open_dataset("folder", config.data.root, "train")
+    first = build_model(config, dataset)
+    path = tmp_path / "first.weights.h5"
+    first.save_weights(path)
+    second = build_model(load_config(recipe, [f"model.init={path}"]), dataset)
+    for ours, theirs in zip(second.weights, first.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(ValueError, match=r"'encnet_mnv2_camvid' has another architecture .* same backbone"):
+        build_model(load_config(recipe, ["model.init=encnet_mnv2_camvid"]), dataset)
+    with pytest.raises(ValueError, match=r"Did you mean 'encnet_mnv2_camvid'"):
+        build_model(load_config(recipe, ["model.init=encnet_mnv2_camvit"]), dataset)

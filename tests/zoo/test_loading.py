@@ -135,7 +135,7 @@ def test_arguments_in_place_of_the_cards(zoo: Path, source: Any) -> None:
         (
             "bare",
             {},
-            "'bare' has no shipped weights. Pass weights=None for a fresh network or weights='FILE.weights.h5'",
+            "'bare' has no weights. Pass weights=None for a fresh network or weights='FILE.weights.h5'",
         ),
         ("tiny", {"num_codeword": 4}, "EncNet has no argument 'num_codeword'. Did you mean 'num_codewords'"),
         ("tiny", {"backbone": "mobilenet"}, "Unknown backbone 'mobilenet'. Did you mean 'mobilenet_v2'"),
@@ -148,7 +148,11 @@ def test_arguments_in_place_of_the_cards(zoo: Path, source: Any) -> None:
         ),
         ("tiny", {"input_shape": (64, 64, 1)}, "input_shape must be (height, width, 3), RGB last"),
         ("tiny", {"input_shape": (8, 64, 3)}, "input_shape must be (height, width, 3), height and width at least 16"),
-        ("tiny", {"weights": "model.pth"}, "Weights files end in `.weights.h5`. Received: 'model.pth'"),
+        (
+            "tiny",
+            {"weights": "model.pth"},
+            "Weights of 'tiny' are read from `.weights.h5` files; its card names no other source.",
+        ),
     ],
 )
 def test_errors(zoo: Path, name: str, arguments: dict[str, Any], message: str) -> None:

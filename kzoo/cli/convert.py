@@ -1,0 +1,33 @@
+"""`kzoo convert SRC --to NAME`: a foreign checkpoint as a `.weights.h5` file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from kzoo.cli.quiet import import_tensorflow
+
+HELP = "Convert a checkpoint of a network's published layout (.pth) into a .weights.h5 file."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments to `parser`."""
+    parser.add_argument("checkpoint", type=Path, metavar="SRC", help="the checkpoint, e.g. a .pth file")
+    parser.add_argument("--to", required=True, metavar="NAME", help="the network it belongs to, from `kzoo list`")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.weights.h5")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Writes the file."""
+    from kzoo.zoo.registry import get_card
+
+    card = get_card(args.to)
+    if card.source is None:
+        raise ValueError(f"{args.to!r} is shipped with kzoo: it has no published checkpoint to convert.")
+    import_tensorflow()
+    from kzoo.zoo import load
+    from kzoo.zoo.weights_io import save_weights
+
+    save_weights(load(args.to, weights=args.checkpoint), args.output, dtype="float32")
+    print(f"wrote {args.output}, {args.output.stat().st_size / 1e6:.1f} MB, for kzoo.load({args.to!r}, weights=...)")
+    return 0

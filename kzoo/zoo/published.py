@@ -1,0 +1,75 @@
+"""Published weights: fetched, converted once, and kept converted in the cache.
+
+Beside the fetched file `NAME.pth` the cache holds `NAME.<network>.weights.h5`, its conversion, and
+`NAME.<network>.json`, which says what the conversion was made of and what its SHA-256 is. A conversion that does not
+match (another checkpoint, another version of the conversion, damage) is made anew.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kzoo.convert import SOURCES, read_torch, set_weights, state_dict
+from kzoo.files import atomic_write
+from kzoo.zoo.cache import cache_folder
+from kzoo.zoo.card import Card, Source
+from kzoo.zoo.fetching import fetch
+from kzoo.zoo.weights_io import sha256
+
+if TYPE_CHECKING:
+    from kzoo.models import Segmenter
+
+CONVERSION = 1
+"""Raised whenever a checkpoint's conversion comes to give other weights."""
+
+_log = logging.getLogger("kzoo")
+
+
+def load_published(model: Segmenter, card: Card, source: Source) -> None:
+    """Sets all weights of a network, built as the card says, to the published ones.
+
+    Raises:
+        FetchError: they are not in the cache and no address gives them.
+        ValueError: the checkpoint does not fit the network.
+    """
+    converted = cache_folder() / f"{Path(source.file.filename).stem}.{card.name}.weights.h5"
+    origin: dict[str, object] = {
+        "checksum": source.file.checksum,
+        "conversion": CONVERSION,
+        "converter": source.converter,
+    }
+    note = converted.with_name(converted.name.replace(".weights.h5", ".json"))
+    if source.file.checksum is not None and _is_sound(converted, note, origin):
+        model.load_weights(converted)
+        return
+    load_checkpoint(model, fetch(source.file), source)
+    try:
+        with atomic_write(converted) as temporary:
+            model.save_weights(temporary)
+        with atomic_write(note) as temporary:
+            temporary.write_text(json.dumps({**origin, "sha256": sha256(converted)}, indent=1) + "\n")
+    except OSError as error:  # a cache that cannot be written to costs time, not the network
+        _log.warning("The converted weights cannot be kept in %s: %s", converted.parent, error)
+
+
+def load_checkpoint(model: Segmenter, path: Path, source: Source) -> None:
+    """Sets all weights of a network from a checkpoint of the source's layout.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, no checkpoint, or one that does not fit.
+    """
+    limit = None if source.file.bytes is None else 2 * source.file.bytes
+    tensors = state_dict(read_torch(path, max_bytes=limit), path)
+    set_weights(model, tensors, SOURCES[source.converter], str(path))
+
+
+def _is_sound(converted: Path, note: Path, origin: dict[str, object]) -> bool:
+    """Whether a conversion is there, of this origin and undamaged."""
+    try:
+        known = json.loads(note.read_text())
+        return {**origin, "sha256": sha256(converted)} == known
+    except (OSError, ValueError):
+        return False

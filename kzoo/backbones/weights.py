@@ -80,7 +80,7 @@ def unfold_batch_normalization(backbone: Backbone, batches: Iterable[Any]) -> No
     Raises: `ValueError` if there is no batch.
     """
     pairs = convolution_norm_pairs(backbone)
-    probe = keras.Model(backbone.inputs, [norm.input for _, norm in pairs])
+    probe = keras.Model(backbone.inputs[0], [norm.input for _, norm in pairs])
     totals = [np.zeros((2, norm.gamma.shape[0])) for _, norm in pairs]
     counts = np.zeros(len(pairs))
     for images in batches:

@@ -86,7 +86,7 @@ def median_frequency_weights(dataset: Dataset) -> list[float]:
     pixels, seen = np.zeros(count), np.zeros(count)
     for index in range(len(dataset)):
         mask = dataset.read(index)[1]
-        histogram = np.bincount(mask[mask != dataset.labels.ignore_label], minlength=count)[:count]
+        histogram = np.bincount(mask.ravel(), minlength=count)[:count]  # without the ignored
         pixels += histogram
         seen += (histogram > 0) * histogram.sum()
     frequency = pixels[pixels > 0] / seen[pixels > 0]

@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 
+from kzoo.data import augment
 from kzoo.data.augment import PAD_COLOR, AugmentConfig, blur_parameters, color_parameters, draw, warp_parameters
 
 IDENTITY = [1, 0, 0, 0, 1, 0, 0, 0]
@@ -70,6 +71,20 @@ def test_draws_fill_their_ranges() -> None:
     assert -10.1 < angle.min() < -9.5 and 9.5 < angle.max() < 10.1
     # Of the sigmas in 0..1, those below 0.173 leave less than float32 can show: exp(-1 / (2 * 0.173**2)) = 6e-8.
     assert abs(np.mean([d.blur[3] < 1 for d in draws]) - 0.25 * (1 - 0.173)) < 0.03
+
+
+def test_colours_fill_their_own_ranges_independently(monkeypatch: pytest.MonkeyPatch) -> None:
+    bounds = {"brightness": 0.1, "contrast": 0.2, "saturation": 0.3, "hue": 0.04}
+    drawn: list[dict[str, float]] = []
+    monkeypatch.setattr(augment, "color_parameters", lambda **values: drawn.append(values))
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        draw(AugmentConfig(**bounds), (50, 60), (32, 32), rng)
+    shifts = np.array([[values[name] for name in bounds] for values in drawn]) - [1, 1, 1, 0]
+    signed = shifts / list(bounds.values())
+    assert (np.abs(signed) <= 1 + 1e-9).all()
+    assert (signed.min(0) < -0.98).all() and (signed.max(0) > 0.98).all()
+    np.testing.assert_allclose(np.corrcoef(signed.T), np.eye(4), atol=0.1)
 
 
 def test_switching_one_part_off_leaves_the_others() -> None:

@@ -70,6 +70,13 @@ label_map: {1: leaf, 2: soil, 255: ignore}
     assert dataset.read(0)[1][0].tolist() == [255, 1, 0, 255]
 
 
+def test_an_entry_of_the_label_map_goes_before_the_ignore_label(tmp_path: Path, save) -> None:
+    tree(
+        tmp_path, save, "classes: [soil, leaf]\nignore_label: 2\nlabel_map: {0: soil, 1: ignore, 2: leaf, 255: leaf}\n"
+    )
+    assert open_dataset("folder", tmp_path, "all").read(0)[1][0].tolist() == [0, 255, 1, 1]
+
+
 def test_rgb_masks_and_mask_suffix(tmp_path: Path, save) -> None:
     colors = np.array([[[1, 2, 3], [4, 5, 6], [9, 9, 9], [1, 2, 3]]] * 3, np.uint8)
     description = "classes: [soil, leaf]\npalette: [[1, 2, 3], [4, 5, 6]]\nignore_color: [9, 9, 9]\nmask_suffix: _gt\n"

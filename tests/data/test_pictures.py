@@ -18,7 +18,9 @@ def test_rgb_is_returned_as_stored(tmp_path: Path, save) -> None:
     np.testing.assert_array_equal(read, image)
 
 
-@pytest.mark.parametrize("kind", ["grey", "bilevel", "palette", "rgba", "grey with alpha", "cmyk", "16 bit"])
+@pytest.mark.parametrize(
+    "kind", ["grey", "bilevel", "palette", "rgba", "grey with alpha", "cmyk", "16 bit", "8 bit in 32"]
+)
 def test_every_mode_becomes_rgb(tmp_path: Path, kind: str) -> None:
     grey = Image.fromarray(np.full((4, 6), 90, np.uint8))
     red = Image.fromarray(RED)
@@ -31,6 +33,7 @@ def test_every_mode_becomes_rgb(tmp_path: Path, kind: str) -> None:
         "grey with alpha": (Image.merge("LA", (grey, Image.new("L", (6, 4), 0))), "png", (255, 255, 255)),
         "cmyk": (Image.new("CMYK", (6, 4), (0, 255, 255, 0)), "tif", (255, 0, 0)),
         "16 bit": (Image.fromarray(np.full((4, 6), 90 * 257, np.uint16)), "png", (90, 90, 90)),
+        "8 bit in 32": (Image.fromarray(np.full((4, 6), 90, np.int32)), "tif", (90, 90, 90)),
     }
     picture, suffix, color = pictures[kind]
     path = tmp_path / f"a.{suffix}"
@@ -80,6 +83,14 @@ def test_masks_keep_their_indices(tmp_path: Path, save, mode: str) -> None:
         assert stored.mode == mode
     np.testing.assert_array_equal(values, mask)
     assert not from_colors
+
+
+def test_a_mask_turns_with_its_picture(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    mask = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    Image.fromarray(mask).save(tmp_path / "m.png", exif=exif)
+    np.testing.assert_array_equal(read_mask(tmp_path / "m.png")[0], np.rot90(mask, 3))
 
 
 def test_sixteen_bit_masks(tmp_path: Path, save) -> None:

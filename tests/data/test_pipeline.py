@@ -81,6 +81,12 @@ def test_the_same_picture_is_augmented_anew(tiny: Dataset) -> None:
     assert len({picture.tobytes() for picture in pictures}) == 8
 
 
+def test_order_and_augmentation_both_depend_on_the_seed(tiny: Dataset) -> None:
+    assert epoch_order(100, 4, 0).tolist() != epoch_order(100, 5, 0).tolist()
+    one = dataclasses.replace(tiny, samples=tiny.samples[:1] * 2)
+    assert not np.array_equal(batches(one)[0][0], batches(one, seed=5)[0][0])
+
+
 def test_cache_reads_each_file_once_up_to_its_budget(tiny: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
     read = Dataset.read

@@ -74,6 +74,20 @@ def test_voc_layouts_and_label_maps(tmp_path: Path, save, layout: str) -> None:
         open_dataset("voc2012", tmp_path, "vall")
 
 
+def test_a_list_in_the_root_goes_before_vocs_own_and_its_first_column_counts(tmp_path: Path, save) -> None:
+    voc_tree(tmp_path, "voc", save)
+    (tmp_path / "train.txt").write_text("y 1 -1\nx\n")
+    assert [sample.id for sample in open_dataset("voc", tmp_path, "train").samples] == ["y", "x"]
+    assert [sample.id for sample in open_dataset("voc", tmp_path, "val").samples] == ["y"]
+
+
+def test_hidden_files_and_other_suffixes_are_no_pictures(tmp_path: Path, save) -> None:
+    camvid_tree(tmp_path, "nested", save)
+    save(tmp_path / "val" / "images" / "._c.png", IMAGE)
+    (tmp_path / "val" / "images" / "notes.md").write_text("words")
+    assert [sample.id for sample in open_dataset("camvid", tmp_path, "val").samples] == ["c"]
+
+
 def test_voc_without_folders_or_lists(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="'images' or 'JPEGImages'"):
         open_dataset("voc2012", tmp_path, "train")

@@ -170,6 +170,21 @@ def test_encoding_drop_draws_scales_when_training_and_takes_their_mean_otherwise
     assert EncodingDrop.from_config(layer.get_config()).get_config() == layer.get_config()
 
 
+def test_encoding_drop_draws_between_minus_one_and_zero_by_its_seed():
+    def scales(seed: int) -> np.ndarray:
+        """One step's 200 scales: a pixel on codeword 0 and one away from the others gives these 1 : exp(scale)."""
+        layer = EncodingDrop(201, seed=seed)
+        layer.build((1, 1, 200))
+        layer.codewords.assign(np.eye(201, 200, -1))
+        share = -np.diagonal(layer(np.zeros((1, 1, 200), "float32"), training=True)[0, 1:])
+        return np.log(share / (1 - share.sum()))
+
+    drawn = scales(3)
+    assert -1.001 < drawn.min() < -0.95 and -0.05 < drawn.max() < 0.001
+    np.testing.assert_array_equal(scales(3), drawn)
+    assert not np.allclose(scales(4), drawn)
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [

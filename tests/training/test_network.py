@@ -5,9 +5,10 @@ import pytest
 
 import kzoo
 from kzoo.backbones import create, unfold_batch_normalization
-from kzoo.data import open_dataset
+from kzoo.backbones.weights import convolution_norm_pairs
+from kzoo.data import Labels, open_dataset
 from kzoo.training import load_config
-from kzoo.training.network import build_model, freeze, median_frequency_weights
+from kzoo.training.network import build_model, median_frequency_weights
 
 
 def test_median_frequency_weights(tmp_path, recipe):
@@ -16,6 +17,24 @@ def test_median_frequency_weights(tmp_path, recipe):
     shares = [np.mean([mask == label for mask in masks]) for label in (0, 1)]
     want = np.median(shares) / np.array(shares)
     np.testing.assert_allclose(median_frequency_weights(dataset), want, atol=1e-4)
+
+
+def test_median_frequency_is_the_share_in_the_pictures_that_hold_the_class():
+    class Masks:
+        """Class 0 has 3 of 4 and 2 of 4 pixels, class 1 one of 4, class 2 two of 4; nothing is of class 3."""
+
+        labels = Labels(("a", "b", "c", "d"), ((0, 0, 0),) * 4)
+        masks = np.array([[[0, 0, 0, 1]], [[0, 0, 2, 2]], [[255] * 4]], np.uint8).repeat(2, axis=1)
+
+        def __len__(self):
+            return len(self.masks)
+
+        def read(self, index):
+            mask = self.masks[index].copy()
+            return None, np.concatenate([mask, np.full((3, 4), 255, np.uint8)])  # ignored pixels count for nothing
+
+    # Shares 5/8, 1/4 and 2/4, whose median is 1/2.
+    assert median_frequency_weights(Masks()) == [0.8, 2.0, 1.0, 0.0]
 
 
 def test_freezing_up_to_a_feature(recipe):
@@ -27,18 +46,39 @@ def test_freezing_up_to_a_feature(recipe):
 
 
 def test_freezing_batchnorm(recipe):
-    config = load_config(recipe)
+    config = load_config(recipe, ["train.freeze_batchnorm=true"])
     model = build_model(config, open_dataset("folder", config.data.root, "train"))
-    freeze(model, None, batchnorm=True)
     assert {layer.name for layer in model.backbone.layers if not layer.trainable} == {
         layer.name for layer in model.backbone.layers if layer.name.endswith("BN") or layer.name == "bn_Conv1"
     }
 
 
-def test_class_weights_reach_the_model(recipe):
-    config = load_config(recipe, ["loss.class_weights=[1, 3]", "loss.se_weight=0.5"])
+def test_the_recipe_and_the_labels_reach_the_model(recipe):
+    overrides = ["loss.class_weights=[1, 3]", "loss.se_weight=0.5", "loss.aux_weight=0.3", "train.sync_batchnorm=false"]
+    config = load_config(recipe, overrides)
     model = build_model(config, open_dataset("folder", config.data.root, "train"))
-    assert (model.class_weights, model.se_weight, model.class_names) == ([1.0, 3.0], 0.5, ("ground", "box"))
+    assert (model.class_weights, model.se_weight, model.aux_weight) == ([1.0, 3.0], 0.5, 0.3)
+    assert (model.class_names, model.palette) == (("ground", "box"), ((0, 0, 0), (128, 0, 0)))
+    assert not model.context.encoding_bn.synchronized and not model.backbone.get_layer("bn_Conv1").synchronized
+
+
+def test_folded_batchnorm_gets_the_statistics_of_the_training_pictures(recipe, tmp_path):
+    arrays = {}
+    for layer, norm in convolution_norm_pairs(create("mobilenet_v2", width=0.35)):
+        arrays |= {f"{layer.name}/kernel": layer.get_weights()[0], f"{layer.name}/bias": np.zeros(norm.gamma.shape)}
+    np.savez(tmp_path / "folded.npz", **arrays)
+    overrides = [f"model.backbone_weights={tmp_path / 'folded.npz'}"]
+    dataset = open_dataset("folder", load_config(recipe).data.root, "train")
+    model = build_model(load_config(recipe, overrides), dataset)
+    layer, norm = convolution_norm_pairs(model.backbone)[0]
+    images = np.stack([dataset.read(index)[0] for index in range(len(dataset))])
+    values = np.reshape(layer(model.preprocessing(images)), (-1, norm.gamma.shape[0]))
+    # The crops show the middle of the pictures more often than their borders.
+    np.testing.assert_array_less(np.abs(norm.moving_mean - values.mean(0)), 0.3 * values.std(0))
+    np.testing.assert_allclose(norm.moving_variance, values.var(0), rtol=0.5)
+    # A frozen BatchNorm stays as the file has it.
+    frozen = build_model(load_config(recipe, [*overrides, "train.freeze_batchnorm=true"]), dataset)
+    np.testing.assert_array_equal(frozen.backbone.get_layer("bn_Conv1").moving_mean, np.zeros(norm.gamma.shape))
 
 
 def test_unfolded_batchnorm_computes_the_same_at_inference_and_nearly_when_training(kzoo_data):

@@ -82,4 +82,21 @@ def test_recipe_to_optimizer():
     assert optimizer._rates == [1.0, 1.0, 7.0, 7.0]
     assert optimizer._decays == [0.03, 0.0, 0.03, 0.0]
     np.testing.assert_allclose(float(optimizer.learning_rate), 0.1)
-    assert isinstance(build_optimizer(OptimizerSection(name="sgd", learning_rate=0.1), model, 2, 5), SGD)
+    assert optimizer.ema_momentum == 0.9
+
+
+@pytest.mark.parametrize("schedule", ["poly", "cosine"])
+def test_every_key_of_the_recipe_reaches_the_optimizer(schedule):
+    model = TwoLayers([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    section = OptimizerSection(
+        **{"name": "sgd", "learning_rate": 0.1, "momentum": 0.8, "clip_norm": 0.5},
+        **{"schedule": schedule, "poly_power": 2.0, "warmup_epochs": 0.4},
+    )
+    optimizer = build_optimizer(section, model, epochs=2, steps_per_epoch=10)
+    assert isinstance(optimizer, SGD) and not optimizer.use_ema
+    assert (optimizer.momentum, optimizer.global_clipnorm) == (0.8, 0.5)
+    for step in (0, 2, 4, 15, 20):  # of 20; the warm-up takes the first 4
+        done, rise = step / 20, min(1, (step + 1) / 4)
+        decay = (1 - done) ** 2 if schedule == "poly" else 0.5 * (1 + np.cos(np.pi * done))
+        optimizer.iterations.assign(step)
+        np.testing.assert_allclose(float(optimizer.learning_rate), 0.1 * rise * decay, rtol=1e-5, atol=1e-8)

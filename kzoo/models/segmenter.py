@@ -125,17 +125,18 @@ class Segmenter(keras.Model):
                 "The networks' own losses take no sample_weight: mark pixels with the ignore label "
                 f"{self.ignore_label}, give class_weights to the model, or give a loss to compile()."
             )
-        options: dict[str, Any] = {"ignore_label": self.ignore_label, "class_weights": self.class_weights}
-        losses = {"ce_loss": cross_entropy(y, outputs["logits"], **options)}
+        ignore: dict[str, Any] = {"ignore_label": self.ignore_label}
+        losses = {"ce_loss": cross_entropy(y, outputs["logits"], class_weights=self.class_weights, **ignore)}
         weights = {"ce_loss": 1.0, "aux_loss": self.aux_weight, "se_loss": self.se_weight}
         if "aux" in outputs:
-            losses["aux_loss"] = cross_entropy(y, outputs["aux"], **options)
+            losses["aux_loss"] = cross_entropy(y, outputs["aux"], class_weights=self.class_weights, **ignore)
         presence = [value for key, value in outputs.items() if key.startswith("se_logits")]
         if presence:
-            losses["se_loss"] = sum(semantic_encoding_loss(y, value) for value in presence)
+            losses["se_loss"] = sum(semantic_encoding_loss(y, value, **ignore) for value in presence)
         for key, value in losses.items():
             self._head_losses[key].update_state(value * replica_count())
-        return sum(weights[key] * value for key, value in losses.items()) + sum(self.losses)
+        # The replicas' losses are summed: each adds its share of what the layers themselves ask for (regularisers).
+        return sum(weights[key] * value for key, value in losses.items()) + sum(self.losses) / replica_count()
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         outputs = y_pred if isinstance(y_pred, dict) else {"logits": y_pred}

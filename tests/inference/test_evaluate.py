@@ -2,9 +2,11 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from kzoo.data import CAMVID, VOC, Dataset, Labels, Sample
@@ -66,18 +68,39 @@ def test_json_holds_fractions_and_no_nan(network, dataset):
     assert {"pixel_accuracy", "boundary_iou"} <= written.keys()
 
 
-def test_protocol_is_passed_on(network, dataset):
-    results = evaluate(network, dataset, scales=(0.25, 0.3), flip=True, window=(16, 16))
-    assert results.protocol["scales"] == [0.25, 0.3]
-    assert results.protocol["window"] == (16, 16)
-    assert results.miou != evaluate(network, dataset).miou
+def test_protocol_is_passed_on_and_noted(network, dataset, monkeypatch):
+    protocol = {"scales": [0.25, 0.3], "flip": True, "window": (16, 16), "stride": 7}
+    passed = []
+
+    def predict_mask(model, image, **options):
+        passed.append({**options, "scales": list(options["scales"])})
+        return np.zeros(image.shape[:2], int)
+
+    monkeypatch.setattr(sys.modules["kzoo.inference.evaluate"], "predict_mask", predict_mask)
+    results = evaluate(network, dataset, **protocol)
+    assert passed == [protocol] * 3
+    assert results.protocol == {"dataset": "paintings", "split": "val", **protocol}
 
 
-def test_confusion_picture(network, dataset, tmp_path):
-    draw_confusion(evaluate(network, dataset), tmp_path / "confusion.png")
+def test_confusion_picture(network, dataset, tmp_path, monkeypatch):
+    figures = []
+    save = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *args, **kwargs: (figures.append(self), save(self, *args, **kwargs))
+    )
+    results = evaluate(network, dataset)
+    draw_confusion(results, tmp_path / "confusion.png")
     with Image.open(tmp_path / "confusion.png") as picture:
         assert picture.format == "PNG"
         assert picture.width > 300
+    # Row by row from above, the share of the label's pixels, where it rounds to 1 % or more.
+    axes = figures[0].axes[0]
+    shown = {text.get_position()[::-1]: text.get_text() for text in axes.texts}
+    share = 100 * results.confusion / results.confusion.sum(1, keepdims=True)
+    assert shown == {place: f"{share[place]:.0f}" for place in np.ndindex(4, 4) if share[place] >= 0.5}
+    assert not np.array_equal(share.round(), share.T.round())
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(network.class_names)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "labelled")
 
 
 def test_wrong_classes_and_shapes(network, dataset):

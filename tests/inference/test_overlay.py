@@ -41,6 +41,15 @@ def test_legend_shows_the_classes_that_are_there():
     assert drawn.shape[1] > 60
 
 
+def test_legend_begins_with_the_largest_class():
+    mask = np.full((100, 100), 2, np.uint8)
+    mask[:30], mask[30:32] = 1, 0
+    legend = np.asarray(draw_overlay(np.zeros((100, 100, 3), np.uint8), mask, LABELS))[:, 100:]
+    down = [tuple(color) for color in legend[:, 12].tolist()]  # through the swatches
+    order = [color for index, color in enumerate(down) if color in LABELS.palette and color != down[index - 1]]
+    assert order == [LABELS.palette[label] for label in (2, 1, 0)]
+
+
 def test_sizes_must_agree():
     with pytest.raises(ValueError, match="one size"):
         draw_overlay(np.zeros((4, 2, 3)), MASK, LABELS)

@@ -99,6 +99,13 @@ def test_a_window_larger_than_the_picture(blur_network):
     np.testing.assert_allclose(logits, blur_network(image[None])[0], atol=1e-5)
 
 
+def test_windows_step_by_two_thirds_by_default(blur_network):
+    image = noise(23, 17)
+    by_default = predict_logits(blur_network, image, window=(10, 9))
+    np.testing.assert_array_equal(by_default, predict_logits(blur_network, image, window=(10, 9), stride=(6, 6)))
+    assert np.abs(by_default - predict_logits(blur_network, image, window=(10, 9), stride=(10, 9))).max() > 1e-3
+
+
 @pytest.mark.parametrize(("length", "window", "stride"), [(23, 10, 6), (10, 10, 3), (30, 10, 10), (31, 10, 7)])
 def test_windows_cover_everything_without_going_over(length, window, stride):
     starts = _starts(length, window, stride)
@@ -109,6 +116,15 @@ def test_windows_cover_everything_without_going_over(length, window, stride):
 def test_uses_the_inference_graph(network, paint):
     predict_mask(network, paint(9, 9)[1])
     assert freeze(network).function is not None
+
+
+def test_pil_pictures_turn_as_their_exif_says(tmp_path):
+    pixels = np.arange(36, dtype=np.uint8).reshape(3, 4, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as picture:
+        np.testing.assert_array_equal(read_picture(picture), np.rot90(pixels, 3))
 
 
 def test_bad_pictures_are_named(network, tmp_path):

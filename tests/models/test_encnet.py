@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from kzoo.losses import cross_entropy, semantic_encoding_loss
 from kzoo.models import EncNet
 
 
@@ -39,7 +40,28 @@ def test_the_papers_own_form():
     assert model.context.project is None and model.context.encoding.num_codewords == 32
     masks = np.random.default_rng(0).integers(0, 5, (2, 33, 33))
     model.compile(optimizer="sgd")
+    parts = [cross_entropy(masks, heads["logits"])]
+    parts += [0.2 * semantic_encoding_loss(masks, heads[name]) for name in ("se_logits", "se_logits_c3")]
+    np.testing.assert_allclose(model.compute_loss(None, masks, heads), sum(parts), rtol=1e-6)
     assert set(model.fit(np.zeros((2, 33, 33, 3)), masks, verbose=0).history) == {"loss", "ce_loss", "se_loss"}
+
+
+def test_the_second_module_stands_before_the_lateral_fusion_and_the_auxiliary_head():
+    """With its gate shut (the product form: all zeros), the heads no longer see what `c3` holds."""
+    small = {"backbone": "mobilenet_v2", "backbone_args": {"width": 0.35}, "output_stride": 16, "filters": 16}
+    model = EncNet(5, **small, num_codewords=4, lateral=["c3"], gate="product", stage3_context=True, dropout=0.0)
+    features = model.backbone(np.random.default_rng(0).uniform(-1, 1, (2, 33, 33, 3)).astype("float32"))
+    other = {**features, "c3": 1.0 - features["c3"]}
+
+    def seen():
+        heads = [model.heads(inputs, training=True) for inputs in (features, other)]
+        return {name: np.abs(np.asarray(heads[0][name]) - np.asarray(heads[1][name])).max() for name in heads[0]}
+
+    before = seen()
+    assert min(before["logits"], before["aux"]) > 1e-3
+    model.context_c3.channel_gate.kernel.assign(np.zeros(model.context_c3.channel_gate.kernel.shape))
+    model.context_c3.channel_gate.bias.assign(np.full(model.context_c3.channel_gate.bias.shape, -1e4))
+    assert {name for name, difference in seen().items() if difference > 0} == {"se_logits_c3"}
 
 
 def test_zero_codewords_pool():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kzoo.losses import cross_entropy, semantic_encoding_loss
-from kzoo.models import FCN, EncNet
+from kzoo.models import FCN, EncNet, segmenter
 
 SMALL = {"backbone": "mobilenet_v2", "output_stride": 16, "backbone_args": {"width": 0.35}, "filters": 16}
 
@@ -76,6 +76,39 @@ def test_loss_weighs_all_heads(pictures, masks):
     np.testing.assert_allclose(model.compute_loss(pictures, masks, heads), want, rtol=1e-6)
 
 
+def test_every_loss_leaves_the_ignored_pixels_out(pictures, masks):
+    """An ignore label of its own, one that is a class to the losses' default: the same as that of 255."""
+    model = build(ignore_label=2, dropout=0.0)
+    heads = model(pictures, training=True)
+    model.compile(optimizer="sgd")
+    got = model.compute_loss(pictures, np.where(masks == 255, 2, masks), heads)
+    ignored = np.where(masks == 2, 255, masks)
+    parts = [cross_entropy(ignored, heads[name]) for name in ("logits", "aux")]
+    want = parts[0] + 0.2 * parts[1] + 0.2 * semantic_encoding_loss(ignored, heads["se_logits"])
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_layers_own_losses_are_added_and_shared_by_the_replicas(pictures, masks, monkeypatch):
+    model = build()
+    model.compile(optimizer="sgd")
+    heads = model(pictures, training=True)
+    plain = float(model.compute_loss(pictures, masks, heads))
+    model.classifier.kernel.regularizer = keras.regularizers.L2(0.5)
+    asked = 0.5 * float(np.square(model.classifier.kernel).sum())
+    np.testing.assert_allclose(model.compute_loss(pictures, masks, heads), plain + asked, rtol=1e-5)
+    monkeypatch.setattr(segmenter, "replica_count", lambda: 2)
+    np.testing.assert_allclose(model.compute_loss(pictures, masks, heads), plain + asked / 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["encnet", "fcn"])
+def test_dropout_before_every_classifier_when_training(name, pictures):
+    model = build(name, dropout=0.5)
+    once, again = model(pictures, training=True), model(pictures, training=True)
+    for head in ("logits", "aux"):
+        assert np.abs(np.asarray(once[head]) - np.asarray(again[head])).max() > 1e-3, head
+    np.testing.assert_array_equal(model(pictures), model(pictures))
+
+
 def test_fit_reports_each_loss_and_learns(pictures, masks):
     masks[:] = np.where(masks == 255, 255, 1)
     model = build(dropout=0.0)
@@ -103,6 +136,30 @@ def test_metrics_see_the_logits(pictures, masks):
     assert "miou" in history
 
 
+def test_predict_joins_the_batches_of_one_execution(pictures):
+    model = build()
+    model.compile(optimizer="sgd", steps_per_execution=2)
+    logits = model.predict(pictures, batch_size=1, verbose=0)
+    np.testing.assert_allclose(logits, model(pictures), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [EncNet, FCN])
+def test_config_holds_every_argument(network):
+    arguments = {
+        **SMALL,
+        **{"lateral": ["c1"], "lateral_filters": 8, "separable": True, "aux": False, "dropout": 0.3, "name": "mine"},
+        **{"align_corners": False, "ignore_label": 7, "class_weights": [1.0, 2.0, 3.0]},
+        **{"aux_weight": 0.4, "se_weight": 0.3},
+    }
+    if network is EncNet:
+        arguments |= {"projection": False, "reduction": "sum", "gate": "product", "stage3_context": True}
+        arguments |= {"num_codewords": 4}
+    config = network(3, **arguments).get_config()
+    for key, value in arguments.items():
+        assert config[key] == value, key
+    assert network.from_config(config).get_config() == config
+
+
 def test_keras_file_and_clone(model, pictures, tmp_path):
     model.class_names, model.palette = ("a", "b", "c"), ((1, 2, 3), (4, 5, 6), (7, 8, 9))
     model.save(tmp_path / "model.keras")
@@ -121,6 +178,14 @@ def test_bfloat16_gives_float32_logits_near_the_exact_ones(model, pictures):
     logits, exact = np.asarray(half(pictures)), np.asarray(model(pictures))
     assert logits.dtype == np.float32
     assert np.abs(logits - exact).max() < 0.05 * np.ptp(exact)
+
+
+def test_half_precision_does_not_round_the_picture():
+    """A fifth of a grey level, less than bfloat16 has at 100, still shows once it is scaled to -1..1."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    model = build()
+    logits = [np.asarray(model(np.full((1, 33, 33, 3), grey, "float32"))) for grey in (100.0, 100.2)]
+    assert np.abs(logits[0] - logits[1]).max() > 0
 
 
 def test_align_corners_changes_the_resize(model, pictures):

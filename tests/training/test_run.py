@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 
+import keras
 import numpy as np
 import pytest
 
-from kzoo.training import load_config, train
+from kzoo.data import AugmentConfig, Labels, open_dataset, training_pipeline
+from kzoo.training import load_config, run, train
 
 DEADLINE = 300  # seconds; far beyond what a run takes, so that a run that hangs fails the test
 
@@ -76,6 +78,53 @@ def test_folder_of_a_run(recipe, tmp_path):
     assert train(load_config(recipe, ["train.epochs=1"]), folder, verbose=0) == results
     with pytest.raises(ValueError, match="holds a run of another config"):
         train(load_config(recipe, ["train.epochs=2"]), folder)
+
+
+def test_seed_and_precision_are_set_before_the_network_is_built(recipe, tmp_path, monkeypatch):
+    def build_model(config, dataset):
+        raise RuntimeError(keras.config.dtype_policy().name, float(keras.random.uniform(())))
+
+    monkeypatch.setattr(run, "build_model", build_model)
+
+    def built(*overrides):
+        with pytest.raises(RuntimeError) as raised:
+            train(load_config(recipe, overrides), tmp_path / "run")
+        return raised.value.args
+
+    policy, number = built("train.precision=mixed_bfloat16")
+    assert policy == "mixed_bfloat16"
+    assert built() == ("float32", number)
+    assert built("train.seed=8")[1] != number
+
+
+def test_the_stream_is_the_recipes(recipe):
+    overrides = ["data.augment.scale=[0.5, 0.6]", "data.crop=[32, 40]", "train.seed=5"]
+    config = load_config(recipe, overrides)
+    dataset = open_dataset("folder", config.data.root, "train")
+    augment = AugmentConfig(scale=(0.5, 0.6))
+    options = {"crop": (32, 40), "batch_size": 4, "augment": augment, "seed": 5, "epochs": 3, "first_epoch": 1}
+    for got, want in zip(
+        run._pipeline(config, dataset, 1).take(2), training_pipeline(dataset, **options).take(2), strict=True
+    ):
+        for mine, other in zip(got, want, strict=True):
+            np.testing.assert_array_equal(mine, other)
+
+
+def test_results_are_the_best_epochs(tmp_path):
+    class Pictures:
+        labels = Labels(("ground", "box"), ((0, 0, 0), (1, 2, 3)))
+
+    scores = {1: 0.3, 3: 0.5, 4: 0.4}
+    history = [{"epoch": epoch, "loss": 1.0, "seconds": 2.5} for epoch in range(1, 5)]
+    for row in history:
+        if (score := scores.get(row["epoch"])) is not None:
+            row |= {"val_miou": score, "val_pixel_accuracy": score + 0.2, "val_iou": [score, None]}
+    results = run._finish(tmp_path, history, Pictures())
+    assert results == {
+        **{"epochs": 4, "best_epoch": 3, "val_miou": 0.5, "val_pixel_accuracy": 0.7, "seconds": 10.0},
+        "val_iou": {"ground": 0.5, "box": None},
+    }
+    assert json.loads((tmp_path / "results.json").read_text()) == results
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,7 @@ def test_wheel_is_the_package_and_the_recipes(contents: dict[str, bytes]) -> Non
     ("folder", "suffix"),
     [
         ("kzoo/zoo/cards/", ".yaml"),
+        ("kzoo/zoo/backbone_cards/", ".yaml"),
         ("kzoo/zoo/logs/", ".csv"),
         ("kzoo/zoo/weights/", ".h5"),
         ("kzoo/zoo_configs/", ".yaml"),

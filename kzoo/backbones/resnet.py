@@ -23,6 +23,8 @@ from kzoo.layers import BatchNormalization
 
 # Output channels of the stem's convolutions: one 7x7, or three 3x3. The first has stride 2.
 STEMS = {"b": (64,), "c": (32, 32, 64), "s": (64, 64, 128)}
+# Bottlenecks of the four stages.
+DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3), "resnet152": (3, 8, 36, 3)}
 STAGE_WIDTHS = (64, 128, 256, 512)
 EXPANSION = 4  # a bottleneck puts out this many times its width
 
@@ -37,7 +39,9 @@ def resnet50(
             64, 128 channels (EncNet's published weights).
         output_stride: 8, 16 or 32, the stride of the last features. Where a stage would pass it, its stride becomes
             dilation ("atrous"): the features stay those of the undilated network, computed at more places.
-        weights: None for fresh weights, or the path of a `.weights.h5` file that kzoo saved from this backbone.
+        weights: None for fresh weights; `"imagenet"` for published ones (stem b torchvision's, c MMSegmentation's v1c,
+            s PyTorch-Encoding's), fetched and converted once; or the path of a `.weights.h5` file that kzoo saved from
+            this backbone.
         name: the Keras model's name.
 
     Returns:
@@ -45,29 +49,30 @@ def resnet50(
         `c3` (1024) and `c4` (2048); a side of H pixels gives ceil(H / stride).
 
     Raises:
-        ValueError: unknown stem or output stride; `weights="imagenet"` (no such file ships with kzoo yet); a file that
-            holds another network.
+        ValueError: unknown stem or output stride; no ImageNet weights of this depth and stem are published; a file
+            that holds another network.
         FileNotFoundError: there is no file at `weights`.
+        FetchError: the published weights are not in the cache, and no address gives them.
     """
-    return _resnet((3, 4, 6, 3), stem, output_stride, weights, name)
+    return _resnet("resnet50", stem, output_stride, weights, name)
 
 
 def resnet101(
     *, stem: str = "b", output_stride: int = 32, weights: str | os.PathLike[str] | None = None, name: str = "resnet101"
 ) -> Backbone:
     """ResNet-101: 3, 4, 23 and 3 bottlenecks. Arguments, result and errors: see `resnet50`."""
-    return _resnet((3, 4, 23, 3), stem, output_stride, weights, name)
+    return _resnet("resnet101", stem, output_stride, weights, name)
 
 
 def resnet152(
     *, stem: str = "b", output_stride: int = 32, weights: str | os.PathLike[str] | None = None, name: str = "resnet152"
 ) -> Backbone:
     """ResNet-152: 3, 8, 36 and 3 bottlenecks. Arguments, result and errors: see `resnet50`."""
-    return _resnet((3, 8, 36, 3), stem, output_stride, weights, name)
+    return _resnet("resnet152", stem, output_stride, weights, name)
 
 
 def _resnet(
-    depths: tuple[int, int, int, int],
+    depth_name: str,
     stem: str,
     output_stride: int,
     weights: str | os.PathLike[str] | None,
@@ -76,16 +81,11 @@ def _resnet(
     if stem not in STEMS:
         raise unknown_name("ResNet stem", stem, STEMS)
     check_output_stride(output_stride)
-    if weights == "imagenet":
-        raise ValueError(
-            f"{name} has no ImageNet weights of its own yet: they come with the published segmentation weights. Give "
-            "weights=None for fresh weights or the path of a .weights.h5 file. Received: weights='imagenet'"
-        )
     inputs = picture_input()
     x = _stem(inputs, STEMS[stem])
     features, strides = {}, {}
     stride, dilation = 4, 1
-    for stage, (width, depth) in enumerate(zip(STAGE_WIDTHS, depths, strict=True), start=1):
+    for stage, (width, depth) in enumerate(zip(STAGE_WIDTHS, DEPTHS[depth_name], strict=True), start=1):
         step = 1 if stage == 1 else 2
         # The first block sees the previous stage's grid, so it keeps that stage's dilation even where its own step of
         # 2 is turned into dilation for the blocks after it.
@@ -99,7 +99,11 @@ def _resnet(
         features[f"c{stage}"], strides[f"c{stage}"] = x, stride
 
     backbone = Backbone(inputs, features, strides=strides, preprocessing=IMAGENET_MEAN_STD, name=name)
-    if weights is not None:
+    if weights == "imagenet":
+        from kzoo.zoo.imagenet import load_imagenet
+
+        load_imagenet(backbone, depth_name, stem)
+    elif weights is not None:
         load_backbone_weights(backbone, weights)
     return backbone
 

@@ -145,7 +145,7 @@ def _from_checkpoint(
         )
     converted = build(card.num_classes)
     if path is None:
-        load_published(converted, card, card.source)
+        load_published(converted, card.name, card.source)
     else:
         load_checkpoint(converted, path, card.source)
     if classes == card.num_classes:

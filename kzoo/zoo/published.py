@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from kzoo.convert import SOURCES, read_torch, set_weights, state_dict
 from kzoo.files import atomic_write
 from kzoo.zoo.cache import cache_folder
-from kzoo.zoo.card import Card, Source
+from kzoo.zoo.card import Source
 from kzoo.zoo.fetching import fetch
 from kzoo.zoo.weights_io import sha256
 
 if TYPE_CHECKING:
-    from kzoo.models import Segmenter
+    import keras
 
 CONVERSION = 1
 """Raised whenever a checkpoint's conversion comes to give other weights."""
@@ -28,14 +28,19 @@ CONVERSION = 1
 _log = logging.getLogger("kzoo")
 
 
-def load_published(model: Segmenter, card: Card, source: Source) -> None:
-    """Sets all weights of a network, built as the card says, to the published ones.
+def load_published(model: keras.Model, name: str, source: Source) -> None:
+    """Sets all weights of a network, built as its card says, to the published ones.
+
+    Args:
+        model: the network.
+        name: its card's.
+        source: where they are published.
 
     Raises:
         FetchError: they are not in the cache and no address gives them.
         ValueError: the checkpoint does not fit the network.
     """
-    converted = cache_folder() / f"{Path(source.file.filename).stem}.{card.name}.weights.h5"
+    converted = cache_folder() / f"{Path(source.file.filename).stem}.{name}.weights.h5"
     origin: dict[str, object] = {
         "checksum": source.file.checksum,
         "conversion": CONVERSION,
@@ -43,7 +48,7 @@ def load_published(model: Segmenter, card: Card, source: Source) -> None:
     }
     note = converted.with_name(converted.name.replace(".weights.h5", ".json"))
     if source.file.checksum is not None and _is_sound(converted, note, origin):
-        model.load_weights(converted)
+        load_conversion(model, converted)
         return
     load_checkpoint(model, fetch(source.file), source)
     try:
@@ -55,7 +60,12 @@ def load_published(model: Segmenter, card: Card, source: Source) -> None:
         _log.warning("The converted weights cannot be kept in %s: %s", converted.parent, error)
 
 
-def load_checkpoint(model: Segmenter, path: Path, source: Source) -> None:
+def load_conversion(model: keras.Model, path: Path) -> None:
+    """Sets all weights from a file that `load_published` wrote, once that has compared it with its note."""
+    model.load_weights(path)
+
+
+def load_checkpoint(model: keras.Model, path: Path, source: Source) -> None:
     """Sets all weights of a network from a checkpoint of the source's layout.
 
     Raises:

@@ -148,7 +148,6 @@ def test_weights_file(tmp_path):
     [
         ({"stem": "d"}, "stem 'd'"),
         ({"output_stride": 4}, "output_stride=4"),
-        ({"weights": "imagenet"}, "published"),
     ],
 )
 def test_errors_name_the_mistake(arguments, words):

@@ -360,7 +360,6 @@ _ADMITTED: dict[tuple[str, str], _Function | StorageType] = {
     ("numpy", "dtype"): _Function(_scalar_type),
     ("_codecs", "encode"): _Function(_encode),
     ("torch", "BFloat16Storage"): StorageType(np.dtype("<u2"), bfloat16=True),
-    ("torch.storage", "UntypedStorage"): StorageType(np.dtype("u1")),
     **{
         ("torch", f"{name}Storage"): StorageType(np.dtype(code))
         for name, code in {

@@ -229,11 +229,7 @@ class _Arrays:
             # NumPy checks once more that no element lies outside.
             self._storages[storage.key][start : start + storage.count * dtype.itemsize],
             tensor.offset * dtype.itemsize,
-            # A size of 1 can have any stride.
-            [
-                stride * dtype.itemsize if size > 1 else 0
-                for size, stride in zip(tensor.shape, tensor.strides, strict=True)
-            ],
+            [stride * dtype.itemsize for stride in tensor.strides],
         )
         if storage.type.bfloat16:  # float32 without its lower half
             array = np.asarray(array.astype("<u4") << 16).view("<f4")

@@ -91,7 +91,7 @@ def locate_member(data: mmap.mmap, member: Member) -> tuple[int, int]:
     start = name + name_length + extra_length
     stop = start + member.packed_size
     if signature != b"PK\3\4" or data[name : name + name_length] != member.name.encode() or stop > len(data):
-        raise CheckpointError(f"its zip member {member.name!r} is not where the directory says. {_FETCH_ANEW}")
+        raise CheckpointError(f"its zip member {member.name[:200]!r} is not where the directory says. {_FETCH_ANEW}")
     return start, stop
 
 
@@ -101,7 +101,9 @@ def read_member(data: mmap.mmap, member: Member, limit: int) -> bytes:
     Raises: `CheckpointError` if they are more than `limit`, or other than the directory says.
     """
     if member.size > limit:
-        raise CheckpointError(f"its zip member {member.name!r} has {member.size:,} bytes; the limit is {limit:,}.")
+        raise CheckpointError(
+            f"its zip member {member.name[:200]!r} has {member.size:,} bytes; the limit is {limit:,}."
+        )
     if not member.compressed:  # torch can leave the checksum out
         start, stop = locate_member(data, member)
         return data[start:stop]
@@ -209,4 +211,4 @@ def _chunks(data: mmap.mmap, member: Member) -> Iterator[bytes]:
             break
         yield chunk
     if size != member.size or checksum != member.checksum or (unpack and not unpack.eof):
-        raise CheckpointError(f"its zip member {member.name!r} is damaged, or lies about its size. {_FETCH_ANEW}")
+        raise CheckpointError(f"its zip member {member.name[:200]!r} is damaged, or lies about its size. {_FETCH_ANEW}")

@@ -77,8 +77,8 @@ def test_voc_layouts_and_label_maps(tmp_path: Path, save, layout: str) -> None:
 def test_a_list_in_the_root_goes_before_vocs_own_and_its_first_column_counts(tmp_path: Path, save) -> None:
     voc_tree(tmp_path, "voc", save)
     (tmp_path / "train.txt").write_text("y 1 -1\nx\n")
-    assert [sample.id for sample in open_dataset("voc", tmp_path, "train").samples] == ["y", "x"]
-    assert [sample.id for sample in open_dataset("voc", tmp_path, "val").samples] == ["y"]
+    assert [sample.id for sample in open_dataset("voc2012", tmp_path, "train").samples] == ["y", "x"]
+    assert [sample.id for sample in open_dataset("voc2012", tmp_path, "val").samples] == ["y"]
 
 
 def test_hidden_files_and_other_suffixes_are_no_pictures(tmp_path: Path, save) -> None:

@@ -5,7 +5,6 @@ from kzoo.convert.errors import CheckpointError
 from kzoo.convert.keras_h5 import read_keras_h5
 from kzoo.convert.key_map import KeyMap, set_weights
 from kzoo.convert.torch_file import read_torch, state_dict
-from kzoo.convert.zip_reader import extract_member
 
 SOURCES: dict[str, KeyMap] = {
     "pytorch_encoding": pytorch_encoding.ENCNET,
@@ -20,7 +19,6 @@ __all__ = [
     "SOURCES",
     "CheckpointError",
     "KeyMap",
-    "extract_member",
     "read_keras_h5",
     "read_torch",
     "set_weights",

@@ -107,7 +107,7 @@ def _read_zip(data: mmap.mmap, limit: int) -> Any:
     if len(prefixes) != 1:
         raise CheckpointError(
             f"it is a zip archive without a tensors' description (`<name>/data.pkl`). It has: {_names(members)}. If "
-            "one of them is a checkpoint, unpack it with kzoo.convert.extract_member."
+            "one of them is a checkpoint, unpack that and give its path."
         )
     prefix = prefixes[0]
     if f"{prefix}constants.pkl" in members:

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kzoo.convert.errors import CheckpointError, reading
-from kzoo.files import atomic_write
 
 # The archive's end record, its 64-bit form and the pointer to that; a directory entry; a member's own header.
 _END = struct.Struct("<4s4H2LH")
@@ -110,35 +109,35 @@ def read_member(data: mmap.mmap, member: Member, limit: int) -> bytes:
     return b"".join(_chunks(data, member))
 
 
-def extract_member(path: str | os.PathLike[str], name: str, folder: str | os.PathLike[str], *, max_bytes: int) -> Path:
-    """Unpacks one member of a zip archive into a folder: how some projects publish their `.pth` files.
+def extract_member(path: str | os.PathLike[str], name: str, to: str | os.PathLike[str], *, max_bytes: int) -> None:
+    """Unpacks one file of a zip archive: how some projects publish their `.pth` files.
 
     Args:
         path: the archive.
-        name: the member, e.g. `"encnet_resnet50s_pcontext-9b22b8e5.pth"`.
-        folder: is created if need be. The file gets the last part of `name`; one that is there is replaced, once all
-            is unpacked and checked.
-        max_bytes: the most that the member may have, unpacked.
-
-    Returns:
-        The file's path.
+        name: the file, in whatever folder of the archive, e.g. `"encnet_resnet50s_pcontext-9b22b8e5.pth"`.
+        to: the file to write; a failure leaves none. A kill can leave the beginning of it.
+        max_bytes: the most that the file may have, unpacked.
 
     Raises:
         FileNotFoundError: no such archive.
-        CheckpointError: no zip, damaged, unsafe, without such a member, or with one larger than `max_bytes`.
+        CheckpointError: no zip, damaged, unsafe, without exactly one such file, or with one larger than `max_bytes`.
     """
     with reading(path, "a zip archive with a checkpoint in it") as archive:
         data = map_file(archive)
         members = list_members(data)
-        if name not in members:
-            raise CheckpointError(f"it has no member {name!r}. It has: {', '.join(sorted(members)[:5])[:500]}.")
-        if members[name].size > max_bytes:
-            raise CheckpointError(f"its member {name!r} has {members[name].size:,} bytes; the limit is {max_bytes:,}.")
-        target = Path(folder) / name.rpartition("/")[2]
-        with atomic_write(target) as temporary, temporary.open("wb") as file:
-            for chunk in _chunks(data, members[name]):
-                file.write(chunk)
-    return target
+        found = [member for full, member in members.items() if full.rpartition("/")[2] == name]
+        if len(found) != 1:
+            names = ", ".join(sorted(members)[:5])[:500]
+            raise CheckpointError(f"expected one {name!r} in it, found {len(found)}. It has: {names}.")
+        if found[0].size > max_bytes:
+            raise CheckpointError(f"its member {name!r} has {found[0].size:,} bytes; the limit is {max_bytes:,}.")
+        try:
+            with Path(to).open("wb") as file:
+                for chunk in _chunks(data, found[0]):
+                    file.write(chunk)
+        except BaseException:
+            Path(to).unlink(missing_ok=True)
+            raise
 
 
 def _directory(data: mmap.mmap) -> tuple[int, int, int]:

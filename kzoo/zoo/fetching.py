@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import zipfile
-import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
+from kzoo.convert.errors import CheckpointError
+from kzoo.convert.zip_reader import extract_member
 from kzoo.errors import FetchError
 from kzoo.zoo.cache import CacheState, RemoteFile, cache_folder, cached, file_lock, mismatch, write_pin
 from kzoo.zoo.download import AddressError, discard, download
@@ -73,8 +72,8 @@ def _fetch_from_any(remote: RemoteFile, state: CacheState) -> None:
         try:
             _fetch_from(url, member, remote, state)
             return
-        except AddressError as error:
-            reasons.append(f"{url}: {error}")
+        except (AddressError, CheckpointError) as error:
+            reasons.append(f"{url}: {str(error).rstrip('.')}")
     raise FetchError(_message(remote, state, reasons, offline))
 
 
@@ -100,11 +99,13 @@ def _fetch_from(url: str, member: str | None, remote: RemoteFile, state: CacheSt
     while True:
         resumed = download(url, part, limit=limit, length_needed=state.checksum is None)
         try:
-            whole = _unpack(part, member, unpacked, limit) if member else part
+            if member:
+                extract_member(part, member, unpacked, max_bytes=limit)
+            whole = unpacked if member else part
             if state.checksum and (wrong := mismatch(whole, state.checksum)):
                 raise AddressError(wrong)
             break
-        except AddressError as error:
+        except (AddressError, CheckpointError) as error:
             discard(part)
             unpacked.unlink(missing_ok=True)
             if not resumed:
@@ -115,33 +116,6 @@ def _fetch_from(url: str, member: str | None, remote: RemoteFile, state: CacheSt
     whole.replace(path)
     for left in (plain, zipped, unpacked):
         discard(left)
-
-
-def _unpack(archive: Path, member: str, to: Path, limit: int) -> Path:
-    """Copies one file out of a zip to `to`, whatever folder the zip says it is in.
-
-    Raises:
-        AddressError: no zip, a damaged one, or one whose member is missing, not unique, encrypted, too large or has a
-            path that leads elsewhere.
-    """
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            names = [info for info in opened.infolist() if PurePosixPath(info.filename).name == member]
-            if len(names) != 1:
-                raise AddressError(f"expected one {member!r} in the zip, found {len(names)}")
-            info = names[0]
-            if info.filename.startswith("/") or ".." in PurePosixPath(info.filename).parts:
-                raise AddressError(f"the zip's member {info.filename!r} has a path that leads elsewhere")
-            if info.flag_bits & 1 or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise AddressError(f"the zip's member {info.filename!r} is encrypted, or compressed in a rare way")
-            if info.file_size > limit:
-                size = f"{megabytes(info.file_size)}, more than the {megabytes(limit)} that are allowed"
-                raise AddressError(f"the zip's member {info.filename!r} has {size}")
-            with opened.open(info) as source, to.open("wb") as file:
-                shutil.copyfileobj(source, file)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise AddressError(f"not a zip, or a damaged one ({error})") from error
-    return to
 
 
 def _message(remote: RemoteFile, state: CacheState, reasons: list[str], offline: bool) -> str:

@@ -228,18 +228,21 @@ def damaged() -> bytes:
     return bytes(archive)
 
 
+FETCH_ANEW = "Fetch it anew and compare its SHA-256 with its publisher's"
+
+
 @pytest.mark.parametrize(
     ("archive", "reason"),
     [
-        (zipped(("other.pth", BODY)), f"expected one '{NAME}' in the zip, found 0"),
-        (zipped((f"a/{NAME}", b"a"), (f"b/{NAME}", b"b")), f"expected one '{NAME}' in the zip, found 2"),
-        (zipped((f"../{NAME}", BODY)), f"the zip's member '../{NAME}' has a path that leads elsewhere"),
-        (zipped((f"/tmp/{NAME}", BODY)), f"the zip's member '/tmp/{NAME}' has a path that leads elsewhere"),
-        (encrypted(), f"the zip's member '{NAME}' is encrypted, or compressed in a rare way"),
-        (zipped((NAME, BODY), method=zipfile.ZIP_LZMA), "is encrypted, or compressed in a rare way"),
-        (zipped((NAME, bytes(600_001))), f"'{NAME}' has 0.6 MB, more than the 0.6 MB that are allowed"),
-        (damaged(), f"not a zip, or a damaged one (Bad CRC-32 for file '{NAME}')"),
-        (BODY, "not a zip, or a damaged one (File is not a zip file)"),
+        (zipped(("other.pth", BODY)), f"expected one '{NAME}' in it, found 0. It has: other.pth"),
+        (zipped((f"a/{NAME}", b"a"), (f"b/{NAME}", b"b")), f"'{NAME}' in it, found 2. It has: a/{NAME}, b/{NAME}"),
+        (zipped((f"../{NAME}", BODY)), f"unsafe member name, '../{NAME}'. Do not unpack it"),
+        (zipped((f"/tmp/{NAME}", BODY)), f"unsafe member name, '/tmp/{NAME}'. Do not unpack it"),
+        (encrypted(), f"member '{NAME}' is encrypted. Unpack it by other means"),
+        (zipped((NAME, BODY), method=zipfile.ZIP_LZMA), f"'{NAME}' is packed by method 14; expected 0 or 8 (deflate)"),
+        (zipped((NAME, bytes(600_001))), f"'{NAME}' has 600,001 bytes; the limit is 600,000"),
+        (damaged(), f"'{NAME}' is damaged, or lies about its size. {FETCH_ANEW}"),
+        (BODY, f"but has no end: it is cut off. {FETCH_ANEW}"),
     ],
 )
 def test_zips_that_are_refused(server: Any, home: Path, archive: bytes, reason: str) -> None:

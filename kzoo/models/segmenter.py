@@ -13,6 +13,7 @@ from keras import ops
 from kzoo import backbones
 from kzoo.backbones import Backbone
 from kzoo.backbones.backbone import full_precision, picture_input
+from kzoo.errors import unknown_name
 from kzoo.layers import Resize
 from kzoo.losses import cross_entropy, semantic_encoding_loss
 from kzoo.losses.replicas import replica_count
@@ -111,6 +112,29 @@ class Segmenter(keras.Model):
             for key, value in outputs.items()
         }
         return resized if training else resized["logits"]
+
+    def freeze_backbone(self, until: str | None = None, *, batchnorm: bool = False) -> None:
+        """Keeps parts of the backbone as they are in the training to come; call it before `compile()`.
+
+        A frozen BatchNorm uses its stored statistics in training too. `model.backbone.trainable = False` freezes all.
+
+        Args:
+            until: the feature (`"c1"` ... `"c4"`) up to which layers are frozen, with the layer that gives it.
+            batchnorm: whether every BatchNorm of the backbone is frozen.
+
+        Raises: `ValueError` if the backbone has no such feature.
+        """
+        layers = self.backbone.layers
+        if until is not None:
+            if until not in self.backbone.output:
+                raise unknown_name("feature", until, self.backbone.output)
+            last = self.backbone.output[until]._keras_history.operation
+            for layer in layers[: layers.index(last) + 1]:
+                layer.trainable = False
+        if batchnorm:
+            for layer in layers:
+                if isinstance(layer, keras.layers.BatchNormalization):
+                    layer.trainable = False
 
     # Losses -----------------------------------------------------------------------------------------------------
 

@@ -39,25 +39,9 @@ def build_model(config: TrainConfig, train_set: Dataset) -> Segmenter:
         from kzoo.zoo import start_from
 
         start_from(model, section.init)
-    freeze(model, config.train.freeze_until, config.train.freeze_batchnorm)
+    model.freeze_backbone(config.train.freeze_until, batchnorm=config.train.freeze_batchnorm)
     set_synchronized(model, config.train.sync_batchnorm)
     return model
-
-
-def freeze(model: Segmenter, until: str | None, batchnorm: bool) -> None:
-    """Freezes the backbone's layers up to and including the one that gives feature `until`, or all its BatchNorms.
-
-    A frozen BatchNorm uses its stored statistics in training too.
-    """
-    layers = model.backbone.layers
-    if until is not None:
-        last = model.backbone.output[until]._keras_history.operation
-        for layer in layers[: layers.index(last) + 1]:
-            layer.trainable = False
-    if batchnorm:
-        for layer in layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
 
 
 def _calibration_batches(config: TrainConfig, dataset: Dataset, model: Segmenter) -> Iterator[Any]:

@@ -143,6 +143,28 @@ def test_predict_joins_the_batches_of_one_execution(pictures):
     np.testing.assert_allclose(logits, model(pictures), rtol=1e-4, atol=1e-5)
 
 
+def test_frozen_parts_of_the_backbone_stay_and_the_rest_trains(pictures, masks):
+    model = build()
+    model.freeze_backbone("c2", batchnorm=True)
+    model.compile(optimizer=keras.optimizers.SGD(0.1))
+    before = {weight.path: np.asarray(weight) for weight in model.weights}
+    model.fit(pictures, masks, verbose=0)
+    moved = {path for path, value in before.items() if not np.array_equal(value, _weight(model, path))}
+    last = model.backbone.output["c2"]._keras_history.operation
+    behind = {layer.name for layer in model.backbone.layers[model.backbone.layers.index(last) + 1 :]}
+    for weight in model.backbone.weights:
+        layer = weight.path.split("/")[-2]
+        trained = layer in behind and not isinstance(model.backbone.get_layer(layer), keras.layers.BatchNormalization)
+        assert (weight.path in moved) == trained, weight.path
+    assert any("classifier" in path for path in moved)
+    with pytest.raises(ValueError, match="Unknown feature 'c9'"):
+        model.freeze_backbone("c9")
+
+
+def _weight(model, path):
+    return np.asarray(next(weight for weight in model.weights if weight.path == path))
+
+
 @pytest.mark.parametrize("network", [EncNet, FCN])
 def test_config_holds_every_argument(network):
     arguments = {

@@ -22,7 +22,7 @@ PROTOCOLS = ("pytorch-encoding", "mmseg")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments to `parser`."""
-    parser.add_argument("model", metavar="NAME_OR_RUN", help="a name from `kzoo list`, or a run folder of `kzoo train`")
+    parser.add_argument("model", metavar="NAME_OR_RUN", help="a name from `kzoo list`, a run folder, or a .keras file")
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the dataset's folder")
     parser.add_argument("--split", required=True, help="e.g. val")
     parser.add_argument("--dataset", help="folder, or a name of docs/data.md; by default what fits the network")

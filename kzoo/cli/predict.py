@@ -19,7 +19,7 @@ HELP = "Segment pictures: writes a mask, an overlay with legend and the class sh
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments to `parser`."""
-    parser.add_argument("model", metavar="NAME_OR_RUN", help="a name from `kzoo list`, or a run folder of `kzoo train`")
+    parser.add_argument("model", metavar="NAME_OR_RUN", help="a name from `kzoo list`, a run folder, or a .keras file")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="pictures, folders of pictures, or glob patterns")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="where results are written")
     add_prediction_arguments(parser)

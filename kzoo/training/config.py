@@ -27,8 +27,8 @@ class ModelSection:
         args: arguments of the architecture's constructor, e.g. `backbone`, `output_stride`, `num_codewords`.
         backbone_weights: null (fresh), `imagenet`, or a file, relative to the data root if not absolute.
         init: what all weights start from: a model of the zoo, whose `name` and `args` are then the defaults of these; a
-            run folder; or a `.weights.h5` file. Layers that depend on the number of classes start fresh where that
-            differs.
+            run folder; a `.keras` or a `.weights.h5` file. Layers that depend on the number of classes start fresh
+            where that differs.
     """
 
     name: str

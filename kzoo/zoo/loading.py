@@ -100,17 +100,20 @@ def load(
 
 
 def open_model(name_or_run: str | os.PathLike[str]) -> Segmenter:
-    """A trained network: a model of the zoo by its name, or a run folder of `kzoo train`, its best weights first.
+    """A trained network: a model of the zoo by its name, a run folder of `kzoo train`, its best weights first, or a
+    `.keras` file that `model.save` wrote.
 
     Raises:
-        ValueError: neither a model nor a folder (with the near matches), or its files do not fit.
-        FileNotFoundError: the folder is no run folder, or has no weights yet.
+        ValueError: none of these (with the near matches), or its files do not fit.
+        FileNotFoundError: no such file; the folder is no run folder, or has no weights yet.
     """
     folder = Path(name_or_run)
+    if folder.suffix == ".keras":
+        return _open_keras(folder)
     if is_model(str(name_or_run)):
         return load(str(name_or_run))
     if not folder.is_dir():
-        how = "`kzoo list` shows all models; a run folder of `kzoo train` is taken too."
+        how = "`kzoo list` shows all models; a run folder of `kzoo train` or a .keras file is taken too."
         raise unknown_name("model or run folder", str(name_or_run), list_models(), how)
     from kzoo.models import create_model
     from kzoo.training import run_folder
@@ -167,12 +170,32 @@ def _load_keeping_body(model: Segmenter, path: Path, card_classes: int) -> tuple
     return load_weights(model, path, differs_by_classes if model.num_classes != card_classes else None)
 
 
+def _open_keras(path: Path) -> Segmenter:
+    """A saved network of kzoo's. Keras' safe mode, which is its default, builds it from registered classes alone."""
+    import keras
+
+    from kzoo.models import Segmenter
+
+    if not path.is_file():
+        raise FileNotFoundError(f"No file {str(path)!r}.")
+    try:
+        model = keras.saving.load_model(path)
+    except Exception as error:  # Keras has no error of its own for a damaged or foreign archive
+        raise ValueError(
+            f"{str(path)!r} is damaged, or not what model.save() of a kzoo network wrote "
+            f"({type(error).__name__}: {str(error)[:300]})."
+        ) from error
+    if not isinstance(model, Segmenter):
+        raise ValueError(f"{str(path)!r} holds a {type(model).__name__}; expected a segmentation network of kzoo.")
+    return model
+
+
 def start_from(model: Segmenter, init: str) -> tuple[str, ...]:
     """Sets a network's weights to another's, all but those of the layers that depend on the number of classes.
 
     Args:
         model: of the same architecture; its number of classes may differ, or its classes.
-        init: a name of the zoo, a run folder, or a `.weights.h5` file.
+        init: a name of the zoo, a run folder, a `.keras` or a `.weights.h5` file.
 
     Returns: the names of the layers that stay fresh, which are logged too; none where the class counts are equal.
     Raises: `ValueError` if there is no such network, or it has another architecture.

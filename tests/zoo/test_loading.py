@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import yaml
@@ -11,7 +12,7 @@ import yaml
 import kzoo
 from kzoo.models import create_model
 from kzoo.training.run_folder import RunInfo, write_info
-from kzoo.zoo import loading, open_model, registry
+from kzoo.zoo import loading, open_model, registry, start_from
 from kzoo.zoo.weights_io import save_weights, sha256
 
 ARGS = {
@@ -193,6 +194,26 @@ def test_open_model_takes_runs_and_names(zoo: Path, source: Any, tmp_path: Path)
     assert model.palette == ((0, 0, 0), (1, 2, 3), (4, 5, 6))
     with pytest.raises(ValueError, match=r"Unknown model or run folder 'tinny'. Did you mean 'tiny'"):
         open_model("tinny")
+
+
+def test_open_model_takes_saved_networks(source: Any, tmp_path: Path) -> None:
+    path = tmp_path / "mine.keras"
+    with pytest.raises(FileNotFoundError, match=r"No file '.*mine.keras'"):
+        open_model(path)
+    source.class_names = ("road", "sky", "car")
+    source.save(path)
+    model = open_model(path)
+    assert_kept(model, source)
+    assert model.class_names == ("road", "sky", "car")
+    other = create_model("encnet", CLASSES, ARGS)
+    assert start_from(other, str(path)) == ()
+    assert_kept(other, source)
+    keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]).save(path)
+    with pytest.raises(ValueError, match=r"mine.keras' holds a Sequential; expected a segmentation network"):
+        open_model(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match=r"mine.keras' is damaged, or not what model.save\(\)"):
+        open_model(path)
 
 
 def test_unknown_architecture() -> None:

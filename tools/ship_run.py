@@ -30,7 +30,7 @@ from kzoo.files import atomic_write
 from kzoo.strict_yaml import to_plain
 from kzoo.training.config import TrainConfig, load_config
 from kzoo.training.run_folder import CONFIG, LOG, RunInfo, read_info
-from kzoo.zoo.card import Architecture, Card, Licence, Result, Trained, Weights, read_card
+from kzoo.zoo.card import Architecture, Card, Licence, Normalization, Result, Trained, Weights, read_card
 from kzoo.zoo.loading import WEIGHTS, open_model
 from kzoo.zoo.registry import CARDS
 from kzoo.zoo.weights_io import save_weights, sha256
@@ -93,6 +93,7 @@ def ship(run: Path, name: str, recipe: str | None, description: str | None, resu
         palette=info.palette,
         ignore_label=info.ignore_label,
         input_size=config.data.crop,
+        normalization=normalization(model),
         parameters=model.count_params(),
         licence=old.licence if old else licence(config),
         weights=weights,
@@ -104,6 +105,16 @@ def ship(run: Path, name: str, recipe: str | None, description: str | None, resu
         text = yaml.safe_dump(to_plain(card), sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
         path.write_text(text, encoding="utf-8")
     return read_card(CARDS / f"{name}.yaml")
+
+
+def normalization(model: Any) -> Normalization:
+    """What the model's first layer does, as mean and standard deviation."""
+    preprocessing = model.backbone.preprocessing
+    std = tuple(round(1 / scale, 4) for scale in preprocessing.scale)
+    mean = tuple(
+        round(-offset / scale, 4) for offset, scale in zip(preprocessing.offset, preprocessing.scale, strict=True)
+    )
+    return Normalization(mean, std)
 
 
 def write_weights(model: Any, name: str) -> Weights:

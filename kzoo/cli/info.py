@@ -1,11 +1,12 @@
-"""`kzoo info NAME`: a model's card."""
+"""`kzoo info NAME`: the card of a model, or of a backbone's ImageNet weights."""
 
 from __future__ import annotations
 
 import argparse
 
 from kzoo.zoo.cache import cached
-from kzoo.zoo.card import Card, Source
+from kzoo.zoo.card import Card, Licence, Normalization, Published, Source
+from kzoo.zoo.imagenet import BackboneCard, backbone_cards
 from kzoo.zoo.registry import get_card
 
 HELP = "Show a model's card: classes, results, training, licence."
@@ -13,12 +14,14 @@ HELP = "Show a model's card: classes, results, training, licence."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments to `parser`."""
-    parser.add_argument("name", help="a name from `kzoo list`")
+    parser.add_argument("name", help="a name from `kzoo list`, or of ImageNet weights, e.g. resnet50s")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Prints the card."""
-    print("\n".join(_lines(get_card(args.name))))
+    """Prints the card of a network, or of a backbone's ImageNet weights."""
+    backbones = {card.name: card for card in backbone_cards()}
+    lines = _backbone_lines(backbones[args.name]) if args.name in backbones else _lines(get_card(args.name))
+    print("\n".join(lines))
     return 0
 
 
@@ -30,6 +33,7 @@ def _lines(card: Card) -> list[str]:
         f"  architecture  {card.architecture.name}({arguments})",
         f"  parameters    {card.parameters:,}",
         f"  input         RGB 0..255, any size; trained at {card.input_size[0]}x{card.input_size[1]}",
+        f"  normalised    {_normalization(card.normalization)}, by the network itself",
         f"  dataset       {card.dataset}, ignore label {card.ignore_label}",
         f"  classes       {', '.join(card.class_names)}",
     ]
@@ -51,18 +55,39 @@ def _lines(card: Card) -> list[str]:
         lines.append(f"                {result.command}")
         if result.iou:
             lines.append(f"                IoU: {_metrics(result.iou)}")
-    for published in card.published:
-        how = f"{published.split}; {published.protocol}" if published.protocol else published.split
-        lines.append(f"  published     {published.model}: {_metrics(published.metrics)} ({how})")
-        lines.append(f"                {published.source}; not measured by kzoo")
-    if card.evaluation:
-        lines.append(
-            f"  to check      kzoo eval {card.name} --protocol {card.evaluation.protocol} --data DIR --split val"
-        )
-    licence = card.licence
-    lines.append(f"  licence       weights: {licence.weights}; data: {licence.data}")
-    lines.append(f"                {licence.notice}")
+    return [*lines, *_published(card.published), *_licence(card.licence)]
+
+
+def _backbone_lines(card: BackboneCard) -> list[str]:
+    return [
+        card.name,
+        f"  {card.description}",
+        f'  use           kzoo.backbones.create("{card.backbone}", stem="{card.stem}", weights="imagenet")',
+        f"  normalised    {_normalization(card.normalization)}, by the networks built on it",
+        *_source(card.source),
+        *_published(card.published),
+        *_licence(card.licence),
+    ]
+
+
+def _published(results: tuple[Published, ...]) -> list[str]:
+    lines = []
+    for result in results:
+        how = f"{result.split}; {result.protocol}" if result.protocol else result.split
+        lines.append(f"  published     {result.model}: {_metrics(result.metrics)} ({how})")
+        lines.append(f"                {result.source}; not measured by kzoo")
+        if result.command:
+            lines.append(f"                to check: {result.command}")
     return lines
+
+
+def _licence(licence: Licence) -> list[str]:
+    return [f"  licence       weights: {licence.weights}; data: {licence.data}", f"                {licence.notice}"]
+
+
+def _normalization(normalization: Normalization) -> str:
+    mean, std = (", ".join(f"{value:g}" for value in values) for values in (normalization.mean, normalization.std))
+    return f"mean {mean}; standard deviation {std}"
 
 
 def _source(source: Source) -> list[str]:

@@ -2,7 +2,8 @@
 
 A published mIoU belongs to a protocol: at which sizes the network sees a picture, how passes are added, where padding
 goes. `PyTorchEncoding` and `MMSegmentation` predict class maps as the two codes do, so that `kzoo eval --protocol`
-measures what their tables report. Both count the labelled pixels only, as kzoo's metrics do.
+measures what their tables report. Both count the labelled pixels only, as kzoo's metrics do. (On part of a dataset the
+first of them counts a class that is neither labelled nor predicted as 0; kzoo leaves it out of the mean.)
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class PyTorchEncoding:
     mirror image: windows are averaged, scales are summed.
 
     Attributes:
-        base_size: longer side at scale 1, pixels: 520 for PASCAL Context and VOC, 640 for ADE20K.
-        crop_size: side of the training crops: 480, 576.
+        base_size: longer side at scale 1, pixels: 520, but 640 for ResNet-101 on ADE20K.
+        crop_size: side of the training crops: 480, 576 there.
         scales: factors of the longer side.
         flip: whether every pass sees the mirror image as well.
     """
@@ -94,12 +95,14 @@ class MMSegmentation:
 
     Attributes:
         frame: (longer, shorter) side that the picture is scaled to fit at scale 1: (2048, 512) for ADE20K,
-            (2048, 1024) for Cityscapes.
+            (2048, 1024) for Cityscapes, (2049, 1025) for its networks of 769x769.
         window: side of the square windows, pixels; None is the whole picture at once.
-        stride: the windows' step.
+        stride: the windows' step, pixels.
         scales: factors of the frame.
         flip: whether every scale sees the mirror image as well.
         align_corners: how the network's logits are resized to the picture, as within the network.
+
+    Raises: `ValueError` for one of `window` and `stride` without the other.
     """
 
     frame: tuple[int, int]
@@ -108,6 +111,10 @@ class MMSegmentation:
     scales: tuple[float, ...] = (1.0,)
     flip: bool = False
     align_corners: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.window is None) != (self.stride is None):
+            raise ValueError(f"Windows need both window and stride. Got window={self.window}, stride={self.stride}.")
 
     def scores(self, model: keras.Model, image: NDArray[Any]) -> NDArray[np.float64]:
         """Mean probabilities (H, W, C) of a picture (H, W, 3), RGB 0..255; the class map is their argmax."""

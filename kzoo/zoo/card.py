@@ -21,6 +21,14 @@ class Architecture:
 
 
 @dataclass(frozen=True)
+class Normalization:
+    """What the network itself subtracts from its pictures and divides them by: red, green, blue in 0..255."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class Weights:
     """The shipped file, in `kzoo/zoo/weights/`."""
 
@@ -83,7 +91,7 @@ class Result:
 class Published:
     """What somebody else published, of these weights or for comparison; never measured by kzoo.
 
-    `metrics` are fractions of 1.
+    `metrics` are fractions of 1. `command` checks them; it is empty where they are of another network.
     """
 
     model: str
@@ -91,6 +99,7 @@ class Published:
     metrics: dict[str, float]
     source: str
     protocol: str = ""
+    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,7 @@ class Card:
         palette: one (red, green, blue), 0..255, a class.
         ignore_label: the mask value that counts nowhere.
         input_size: height and width it was trained at, pixels; any other size works too.
+        normalization: of the pictures, which the network's first layer does.
         parameters: number of weights of the network as the architecture builds it, BatchNorm statistics included.
         licence: terms.
         weights: the shipped file; None where there is none.
@@ -133,6 +143,7 @@ class Card:
     palette: tuple[tuple[int, int, int], ...]
     ignore_label: int
     input_size: tuple[int, int]
+    normalization: Normalization
     parameters: int
     licence: Licence
     weights: Weights | None = None

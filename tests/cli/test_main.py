@@ -21,6 +21,7 @@ class_names: [road, sky]
 palette: [[0, 0, 0], [1, 2, 3]]
 ignore_label: 255
 input_size: [32, 48]
+normalization: {{mean: [127.5, 127.5, 127.5], std: [127.5, 127.5, 127.5]}}
 parameters: 1234567
 licence: {{weights: Apache-2.0, data: for research, notice: Mind the terms.}}
 """
@@ -61,6 +62,7 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
         "fcn(backbone='mobilenet_v2')",
         "1,234,567",
         "32x48",
+        "mean 127.5, 127.5, 127.5; standard deviation 127.5, 127.5, 127.5",
         "road, sky",
         "a.weights.h5, 4.5 MB, float16",
         "sha256 abcd",
@@ -73,6 +75,20 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
         assert fact in out
     assert main(["info", "fcn_bare"]) == 0
     assert "weights       none" in capsys.readouterr().out
+
+
+def test_info_of_imagenet_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "resnet50_torchvision"]) == 0
+    out = capsys.readouterr().out
+    for fact in (
+        'kzoo.backbones.create("resnet50", stem="b", weights="imagenet")',
+        "mean 123.675, 116.28, 103.53; standard deviation 58.395, 57.12, 57.375",
+        "address checked: never",
+        "accuracy 76.1% (val; one central crop of 224x224)",
+        "not measured by kzoo",
+        "BSD-3-Clause",
+    ):
+        assert fact in out
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="the protocols are stated in PyTorch
 from torch.nn import functional as F  # noqa: E402
 
 from kzoo.inference.protocols import MMSegmentation, PyTorchEncoding, predict_by_protocol  # noqa: E402
+from kzoo.metrics import ConfusionMatrix  # noqa: E402
 
 NUM_CLASSES = 4
 MEAN, STD = 120.0, 60.0
@@ -158,6 +159,11 @@ def test_mmsegmentation(networks, height, width, window, stride, align_corners, 
     np.testing.assert_array_equal(predict_by_protocol(model, image, protocol), expected.argmax(-1))
 
 
+def test_windows_need_a_stride():
+    with pytest.raises(ValueError, match=r"both window and stride. Got window=769, stride=None"):
+        MMSegmentation((2049, 1025), window=769)
+
+
 def test_large_logits_do_not_overflow():
     inputs = keras.Input((None, None, 3))
     model = keras.Model(inputs, keras.layers.Rescaling(1.0)(inputs))
@@ -165,3 +171,19 @@ def test_large_logits_do_not_overflow():
     image[..., 1] = 255
     scores = PyTorchEncoding(base_size=20, crop_size=24).scores(model, image)
     assert np.isfinite(scores).all() and (scores.argmax(-1) == 1).all()
+
+
+def test_ignored_pixels_count_in_neither_area():
+    """Both codes take them out of the predicted area too, and sum both areas over all pictures."""
+    rng = np.random.default_rng(3)
+    metric = ConfusionMatrix(NUM_CLASSES)
+    areas = np.zeros((2, NUM_CLASSES))
+    for _ in range(3):
+        mask, predicted = (rng.integers(0, NUM_CLASSES, (1, 20, 30)) for _ in range(2))
+        mask[rng.random(mask.shape) < 0.3] = 255
+        metric.update_state(mask, np.eye(NUM_CLASSES)[predicted])
+        seen = np.where(mask == 255, -1, predicted)
+        for index in range(NUM_CLASSES):
+            both = np.sum((seen == index) & (mask == index))
+            areas[:, index] += both, np.sum(seen == index) + np.sum(mask == index) - both
+    np.testing.assert_allclose(np.asarray(metric.iou()), areas[0] / areas[1], rtol=1e-6)

@@ -17,6 +17,7 @@ CARD: dict[str, Any] = {
     "palette": [[0, 0, 0], [1, 2, 3]],
     "ignore_label": 255,
     "input_size": [32, 48],
+    "normalization": {"mean": [0, 0, 0], "std": [255, 255, 255]},
     "parameters": 100,
     "licence": {"weights": "w", "data": "d", "notice": "n"},
     "weights": {"file": "tiny.weights.h5", "sha256": "ab", "bytes": 5, "dtype": "float16"},

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import datetime
 import functools
 import json
+import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import kzoo
+from kzoo.backbones.backbone import Preprocessing
+from kzoo.cli.eval import add_arguments, protocol_of
 from kzoo.convert import SOURCES
 from kzoo.data import DATASET_LABELS, open_dataset
-from kzoo.inference.protocols import MMSegmentation, PyTorchEncoding
+from kzoo.inference.protocols import SIX_SCALES, MMSegmentation, PyTorchEncoding
 from kzoo.models import create_model
 from kzoo.zoo.registry import CARDS
 
@@ -25,17 +30,20 @@ PUBLISHED = [name for name in kzoo.list_models() if kzoo.get_card(name).source]
 
 
 @functools.cache
-def parameters(architecture: str, classes: int, args: str) -> int:
-    return create_model(architecture, classes, json.loads(args)).count_params()
+def fresh(architecture: str, classes: int, args: str) -> tuple[int, Preprocessing]:
+    model = create_model(architecture, classes, json.loads(args))
+    return model.count_params(), model.backbone.preprocessing
 
 
 @pytest.mark.parametrize("name", kzoo.list_models())
-def test_the_architecture_has_the_cards_parameters(name: str) -> None:
+def test_the_architecture_has_the_cards_parameters_and_normalization(name: str) -> None:
     card = kzoo.get_card(name)
     # Many cards share a network but for what makes no weights; large ones take seconds to build.
     args = {key: value for key, value in card.architecture.args.items() if key not in ("align_corners", "aux_weight")}
-    found = parameters(card.architecture.name, card.num_classes, json.dumps(args))
-    assert found == card.parameters
+    parameters, preprocessing = fresh(card.architecture.name, card.num_classes, json.dumps(args))
+    assert parameters == card.parameters
+    stated = Preprocessing.from_mean_std(card.normalization.mean, card.normalization.std)
+    np.testing.assert_allclose((preprocessing.scale, preprocessing.offset), (stated.scale, stated.offset), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -55,6 +63,23 @@ def test_published_cards_are_consistent(name: str) -> None:
     protocol = PROTOCOLS[card.evaluation.protocol](**card.evaluation.args)
     assert getattr(protocol, "align_corners", True) == args["align_corners"]
     assert card.class_names == DATASET_LABELS[card.dataset].class_names
+    sizes = (protocol.crop_size,) * 2 if isinstance(protocol, PyTorchEncoding) else (protocol.window,) * 2
+    assert card.input_size == sizes or protocol.window is None
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_commands_that_check_published_numbers_are_understood(name: str) -> None:
+    """As far as the evaluation itself: the dataset's splits, the protocol, its scales."""
+    card = kzoo.get_card(name)
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    for published in card.published:
+        args = parser.parse_args(shlex.split(published.command.removeprefix("kzoo eval ")))
+        assert (args.model, args.split) == (name, published.split)
+        assert args.split == ("validation" if card.dataset == "ade20k" else "val")
+        protocol = protocol_of(args, SimpleNamespace(card=card))
+        several = isinstance(protocol, PyTorchEncoding) or (protocol.scales == SIX_SCALES and protocol.flip)
+        assert several == ("6 scales and flip" in published.protocol), published.protocol
 
 
 def test_published_results_are_the_sources() -> None:

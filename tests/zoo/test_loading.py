@@ -54,6 +54,7 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Any) -> Path:
         "dataset": "camvid",
         **LABELS,
         "input_size": [32, 32],
+        "normalization": {"mean": [0, 0, 0], "std": [255, 255, 255]},
         "parameters": source.count_params(),
         "licence": {"weights": "w", "data": "d", "notice": "n"},
     }

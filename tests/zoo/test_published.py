@@ -71,6 +71,7 @@ def card(
         "dataset": "camvid",
         **LABELS,
         "input_size": [32, 32],
+        "normalization": {"mean": [0, 0, 0], "std": [255, 255, 255]},
         "parameters": source.count_params(),
         "source": {"file": {**file, "bytes": len(checkpoint)}, "converter": "test", "checked": "never"},
         "published": [{"model": "tiny", "split": "val", "metrics": {"miou": 0.5}, "source": "a paper"}],

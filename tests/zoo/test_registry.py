@@ -14,6 +14,7 @@ BARE = {
     "palette": [[0, 0, 0], [1, 2, 3]],
     "ignore_label": 255,
     "input_size": [32, 48],
+    "normalization": {"mean": [0, 0, 0], "std": [255, 255, 255]},
     "parameters": 100,
     "licence": {"weights": "w", "data": "d", "notice": "n"},
 }

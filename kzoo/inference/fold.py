@@ -104,7 +104,7 @@ def join_dilated_convolutions(graph: Graph, probe: Probe) -> None:
     for conv in graph.nodes.values():
         if conv.op not in CONVOLUTIONS or conv.attr["padding"].s != b"VALID":
             continue
-        if conv.op == "DepthwiseConv2dNative" and not _depthwise_kernel_can_dilate():
+        if conv.op == "DepthwiseConv2dNative" and not _depthwise_kernel_can_dilate(tf.as_dtype(conv.attr["T"].type)):
             continue
         split, join = graph.input(conv), graph.only_consumer(conv)
         if split.op == "SpaceToBatchND" and join is not None and join.op == "BatchToSpaceND":
@@ -143,9 +143,9 @@ def _padding(kernel: Any, rate: Any, paddings: Any, join_rate: Any, crops: Any) 
 
 
 @functools.cache
-def _depthwise_kernel_can_dilate() -> bool:
-    """Whether this TensorFlow runs dilated depthwise convolutions as they are (with oneDNN, that is)."""
-    picture, kernel = tf.ones((1, 5, 5, 1)), tf.ones((3, 3, 1, 1))
+def _depthwise_kernel_can_dilate(dtype: tf.DType) -> bool:
+    """Whether this TensorFlow runs dilated depthwise convolutions as they are (with oneDNN, and not in float64)."""
+    picture, kernel = tf.ones((1, 5, 5, 1), dtype), tf.ones((3, 3, 1, 1), dtype)
     try:
         # In a graph, as oneDNN's kernels run only there.
         tf.function(

@@ -67,15 +67,23 @@ def test_the_models_answers_at_any_size(dilation, padding):
 
 
 def test_where_depthwise_convolutions_cannot_dilate(monkeypatch):
-    monkeypatch.setattr(fold, "_depthwise_kernel_can_dilate", lambda: False)
+    monkeypatch.setattr(fold, "_depthwise_kernel_can_dilate", lambda dtype: False)
     model, images = small_network(), pictures(1, 33, 41)
     np.testing.assert_allclose(freeze(model)(images), model(images, training=False), rtol=1e-4, atol=1e-4)
     left = operations(freeze(model))
     assert (left["FusedBatchNormV3"], left["SpaceToBatchND"]) == (1, 1)
 
 
+def test_float64():
+    keras.config.set_dtype_policy("float64")
+    model, images = small_network(), pictures(1, 33, 41)
+    logits = freeze(model)(images)
+    assert logits.dtype == "float64"
+    np.testing.assert_allclose(logits, model(images, training=False), rtol=1e-10, atol=1e-10)
+
+
 def test_a_dilated_feature_that_is_read_twice(monkeypatch):
-    monkeypatch.setattr(fold, "_depthwise_kernel_can_dilate", lambda: False)
+    monkeypatch.setattr(fold, "_depthwise_kernel_can_dilate", lambda dtype: False)
     images = keras.Input((None, None, 3))
     x = keras.layers.DepthwiseConv2D(3, dilation_rate=2, padding="same", use_bias=False)(images)
     model = shake(keras.Model(images, keras.layers.Concatenate()([x, BatchNormalization()(x)])))

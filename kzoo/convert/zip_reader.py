@@ -115,13 +115,28 @@ def extract_member(path: str | os.PathLike[str], name: str, to: str | os.PathLik
     Args:
         path: the archive.
         name: the file, in whatever folder of the archive, e.g. `"encnet_resnet50s_pcontext-9b22b8e5.pth"`.
-        to: the file to write; a failure leaves none. A kill can leave the beginning of it.
+        to: the file to write, anew: what is there is removed, a symlink is not followed. A failure leaves none, a kill
+            can leave the beginning of it.
         max_bytes: the most that the file may have, unpacked.
 
     Raises:
         FileNotFoundError: no such archive.
         CheckpointError: no zip, damaged, unsafe, without exactly one such file, or with one larger than `max_bytes`.
+        OSError: `to` cannot be written.
     """
+    target = Path(to)
+    target.unlink(missing_ok=True)
+    try:
+        with target.open("xb") as file:
+            for chunk in _unpacked(path, name, max_bytes):
+                file.write(chunk)  # out here, because what fails in there is the archive's fault
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+def _unpacked(path: str | os.PathLike[str], name: str, max_bytes: int) -> Iterator[bytes]:
+    """The bytes of the archive's file `name`, as `extract_member`, a piece at a time."""
     with reading(path, "a zip archive with a checkpoint in it") as archive:
         data = map_file(archive)
         members = list_members(data)
@@ -131,13 +146,7 @@ def extract_member(path: str | os.PathLike[str], name: str, to: str | os.PathLik
             raise CheckpointError(f"expected one {name!r} in it, found {len(found)}. It has: {names}.")
         if found[0].size > max_bytes:
             raise CheckpointError(f"its member {name!r} has {found[0].size:,} bytes; the limit is {max_bytes:,}.")
-        try:
-            with Path(to).open("wb") as file:
-                for chunk in _chunks(data, found[0]):
-                    file.write(chunk)
-        except BaseException:
-            Path(to).unlink(missing_ok=True)
-            raise
+        yield from _chunks(data, found[0])
 
 
 def _directory(data: mmap.mmap) -> tuple[int, int, int]:

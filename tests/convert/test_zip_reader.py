@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import tracemalloc
 import warnings
@@ -59,6 +60,22 @@ def test_a_damaged_member_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"'net.pth' is damaged"):
         extract_member(path, "net.pth", tmp_path / "out", max_bytes=LIMIT)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symlinks need rights on Windows")
+def test_a_symlink_is_not_followed(tmp_path: Path) -> None:
+    path = archive(tmp_path / "net.zip", {"net.pth": b"new"})
+    (tmp_path / "victim").write_bytes(b"old")
+    (tmp_path / "out").symlink_to(tmp_path / "victim")
+    extract_member(path, "net.pth", tmp_path / "out", max_bytes=LIMIT)
+    assert (tmp_path / "victim").read_bytes() == b"old"
+    assert not (tmp_path / "out").is_symlink() and (tmp_path / "out").read_bytes() == b"new"
+
+
+def test_what_cannot_be_written_is_not_the_archives_fault(tmp_path: Path) -> None:
+    path = archive(tmp_path / "net.zip", {"net.pth": b"new"})
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        extract_member(path, "net.pth", tmp_path / "nowhere" / "out", max_bytes=LIMIT)
 
 
 def test_two_files_of_one_name_in_different_folders(tmp_path: Path) -> None:
@@ -173,6 +190,6 @@ def test_truncated_and_prolonged(tmp_path: Path) -> None:
     (tmp_path / "n.zip").write_bytes(b"")
     fails(tmp_path / "n.zip", "is empty")
     with pytest.raises(CheckpointError, match="is a directory"):
-        extract_member(tmp_path, "net.pth", tmp_path, max_bytes=LIMIT)
+        extract_member(tmp_path, "net.pth", tmp_path / "out", max_bytes=LIMIT)
     # As zipfile sees it, nothing else is wrong with the whole one.
     assert zipfile.ZipFile(io.BytesIO(raw)).testzip() is None

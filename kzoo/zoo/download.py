@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import logging
+import os
 import re
 import time
 import urllib.error
@@ -19,14 +20,19 @@ from kzoo.files import atomic_write
 from kzoo.zoo.progress import Progress, megabytes
 
 STALL_SECONDS = 30.0
-"""A connection that brings no byte for so long is given up."""
+"""A connection that brings nothing for so long, or fewer than `STALL_BYTES` in it, is given up."""
+STALL_BYTES = 1 << 16
+"""2 kB a second: so slow, 240 MB would take more than a day."""
 TRIES = 3
-"""So many tries in a row without a new byte, and the address is given up."""
+"""So many tries in a row that bring fewer than `STALL_BYTES` together, and the address is given up."""
 PAUSE_SECONDS = 1.0
 """Between two tries."""
 
 _CHUNK = 1 << 18
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+_COUNT = r"\d{1,18}"  # int() refuses thousands of digits by a ValueError
+# What a connection can end in. ValueError: a redirect to, or a proxy in the environment with, a malformed address.
+_FAILURES = (OSError, http.client.HTTPException, ValueError)
 
 _log = logging.getLogger("kzoo")
 
@@ -57,12 +63,13 @@ def download(url: str, part: Path, *, limit: int, length_needed: bool) -> bool:
     """Brings what `url` gives into the file `part`; goes on with what an earlier call left there.
 
     A server that can continue (Range, with an ETag or Last-Modified to tell that the file is still the same) is asked
-    to; any other begins anew. When a connection breaks or stalls, the download is tried again; what has arrived stays
-    in `part` for a later call. Proxies are taken from the environment.
+    to; any other begins anew. When a connection breaks or stalls (fewer than `STALL_BYTES` in `STALL_SECONDS`), the
+    download is tried again; what has arrived stays in `part` for a later call. Proxies are taken from the environment.
 
     Args:
         url: http, https or file.
-        part: the file to write; what it is part of is noted in `NAME.json` beside it.
+        part: the file to write; what it is part of is noted in `NAME.json` beside it. A symlink there is replaced,
+            not followed: others may write to a shared cache.
         limit: an answer of more bytes is refused.
         length_needed: refuse an answer of which nobody could tell whether it is whole.
 
@@ -79,8 +86,9 @@ def download(url: str, part: Path, *, limit: int, length_needed: bool) -> bool:
         try:
             return _attempt(url, part, limit, length_needed)
         except AddressError as error:
-            fruitless = 0 if _size(part) > most else fruitless + 1
-            most = max(most, _size(part))
+            fruitless += 1
+            if _size(part) - most >= STALL_BYTES:
+                most, fruitless = _size(part), 0
             if not error.again or fruitless >= TRIES:
                 raise
             _log.warning("%s: %s; trying again.", url, error)
@@ -110,10 +118,11 @@ def _attempt(url: str, part: Path, limit: int, length_needed: bool) -> bool:
                 raise AddressError("the file has changed since its first part was fetched", again=True)
         elif response.status in (200, None):  # None: a file:// address
             offset = 0
-            length = response.headers.get("Content-Length")
-            total = int(length) if length is not None and length.isdecimal() else None
+            length = response.headers.get("Content-Length", "")
+            total = int(length) if re.fullmatch(_COUNT, length) else None
             _check_answer(response, total, limit, length_needed)
-            part.open("wb").close()  # empty before the note changes: the note never tells of another file's bytes
+            part.unlink(missing_ok=True)  # before the note changes: the note never tells of another file's bytes
+            part.open("xb").close()
             with atomic_write(_note_of(part)) as temporary:
                 temporary.write_text(json.dumps(asdict(_Origin(url, _validator(response), total))), encoding="utf-8")
         else:
@@ -124,14 +133,15 @@ def _attempt(url: str, part: Path, limit: int, length_needed: bool) -> bool:
 
 def _receive(response: Any, part: Path, done: int, total: int | None, limit: int, url: str) -> None:
     """Appends the body to `part`, which has `done` bytes of `total`."""
+    window, before = time.monotonic(), done
     progress = Progress(part.name.removesuffix(".part"), urlsplit(url).hostname or url, done, total)
     try:
-        with part.open("ab") as file:
+        with open(part, "ab", opener=_open_no_symlink) as file:
             while done != total:
                 # Not read(): it would wait for a full chunk, and lose what it has when the connection stalls.
                 try:
                     chunk = response.read1(_CHUNK if total is None else min(_CHUNK, total - done))
-                except (OSError, http.client.HTTPException) as error:
+                except _FAILURES as error:
                     raise _broken(error) from error
                 if not chunk:
                     break
@@ -141,12 +151,17 @@ def _receive(response: Any, part: Path, done: int, total: int | None, limit: int
                 progress.update(done)
                 if done > limit:
                     break
+                if time.monotonic() - window >= STALL_SECONDS:
+                    if done - before < STALL_BYTES and done != total:
+                        slow = f"fewer than {STALL_BYTES:,} bytes in {STALL_SECONDS:g} s"
+                        raise AddressError(slow, again=True)
+                    window, before = time.monotonic(), done
     finally:
         progress.close()
     if done > limit:
         discard(part)
         raise AddressError(f"more than the {megabytes(limit)} that are allowed")
-    if total is not None and done < total:
+    if total is not None and done != total:
         raise AddressError(f"the connection ended after {done} of {total} bytes", again=True)
 
 
@@ -161,8 +176,8 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 def _open(url: str, headers: dict[str, str]) -> Any:
     """The response, with any 2xx status or 416; takes the proxies from the environment as it is now."""
-    request = urllib.request.Request(url, headers={"User-Agent": f"kzoo/{__version__}", **headers})
     try:
+        request = urllib.request.Request(url, headers={"User-Agent": f"kzoo/{__version__}", **headers})
         return urllib.request.build_opener(_SafeRedirects).open(request, timeout=STALL_SECONDS)
     except urllib.error.HTTPError as error:
         if error.code == 416:
@@ -170,7 +185,7 @@ def _open(url: str, headers: dict[str, str]) -> Any:
         error.close()
         reason = " ".join(f"HTTP {error.code} {error.reason}".split())
         raise AddressError(reason, again=error.code in _TRANSIENT) from error
-    except (OSError, http.client.HTTPException, UnicodeError) as error:
+    except _FAILURES as error:
         raise _broken(error) from error
 
 
@@ -208,15 +223,19 @@ def _total_of_rest(response: Any, offset: int, origin: _Origin) -> int | None:
     Some servers do not heed If-Range.
     """
     field = "ETag" if (origin.validator or "").startswith('"') else "Last-Modified"
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-    if response.headers.get(field) not in (None, origin.validator) or not found or int(found[1]) != offset:
+    found = re.fullmatch(rf"bytes ({_COUNT})-({_COUNT})/({_COUNT})", response.headers.get("Content-Range", ""))
+    if response.headers.get(field) not in (None, origin.validator) or not found:
         return None
-    total = int(found[2])
-    return total if origin.total in (None, total) else None
+    first, last, total = map(int, found.groups())
+    return total if first == offset <= last == total - 1 and origin.total in (None, total) else None
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.is_file() and not part.is_symlink() else 0
+
+
+def _open_no_symlink(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _note_of(part: Path) -> Path:

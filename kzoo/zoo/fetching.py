@@ -83,9 +83,13 @@ def _addresses(remote: RemoteFile) -> list[tuple[str, str | None]]:
     mirror = os.environ.get("KZOO_MIRROR")
     if not mirror:
         return published
-    if urlsplit(mirror).scheme not in ("http", "https", "file"):
+    try:
+        known = urlsplit(mirror).scheme in ("http", "https", "file")
+    except ValueError:  # http://[bad
+        known = False
+    if not known:
         raise ValueError(
-            "KZOO_MIRROR must be a base address that begins with https://, http:// or file:// "
+            "KZOO_MIRROR must be a base address that begins with https://HOST, http://HOST or file:// "
             f"(a folder: file:///mnt/share). Received: {mirror!r}"
         )
     return [(f"{mirror.rstrip('/')}/{quote(remote.filename)}", None), *published]
@@ -96,7 +100,7 @@ def _fetch_from(url: str, member: str | None, remote: RemoteFile, state: CacheSt
     path, limit = state.path, 2 * remote.bytes if remote.bytes else SIZE_LIMIT
     plain, zipped, unpacked = (path.with_name(path.name + end) for end in (".part", ".zip.part", ".unpacked.part"))
     part = zipped if member else plain
-    while True:
+    for anew in (False, True):
         resumed = download(url, part, limit=limit, length_needed=state.checksum is None)
         try:
             if member:
@@ -108,7 +112,7 @@ def _fetch_from(url: str, member: str | None, remote: RemoteFile, state: CacheSt
         except (AddressError, CheckpointError) as error:
             discard(part)
             unpacked.unlink(missing_ok=True)
-            if not resumed:
+            if anew or not resumed:
                 raise
             _log.warning("%s, resumed: %s; fetching it whole.", url, error)
     if state.checksum is None:

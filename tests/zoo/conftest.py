@@ -16,7 +16,10 @@ from kzoo.zoo import download
 
 @dataclass
 class Reply:
-    """One answer: after `before`, so much of the body as `cut` says, then `then`, and the connection ends."""
+    """One answer: after `before`, so much of the body as `cut` says, then `then`, and the connection ends.
+
+    With a `pause` (in seconds) the body comes a byte at a time.
+    """
 
     body: bytes
     status: int = 200
@@ -26,6 +29,7 @@ class Reply:
     heeds_if_range: bool = True
     length: bool = True
     cut: int | None = None
+    pause: float = 0.0
     before: Callable[[], object] = lambda: None
     then: Callable[[], object] = lambda: None
 
@@ -79,10 +83,12 @@ class Handler(BaseHTTPRequestHandler):
         try:
             reply.before()
             body = body[: reply.cut]
-            for begin in range(start, len(body), 50_000):
-                block = body[begin : begin + 50_000]
+            size = 1 if reply.pause else 50_000
+            for begin in range(start, len(body), size):
+                block = body[begin : begin + size]
                 files.sent += len(block)  # before the client can have it and look here
                 self.wfile.write(block)
+                files.over.wait(reply.pause)
             self.wfile.flush()
             reply.then()
         except OSError:  # the client has gone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import socket
 import threading
@@ -39,9 +40,12 @@ def test_whole(server: Any, part: Path) -> None:
 @pytest.mark.parametrize(
     "validator", [{}, {"etag": None, "headers": {"Last-Modified": "Tue, 18 Mar 2025 10:00:00 GMT"}}]
 )
-def test_connection_that_ends_early_is_resumed(server: Any, part: Path, validator: dict[str, Any]) -> None:
+def test_connection_that_ends_early_is_resumed(
+    server: Any, part: Path, validator: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALL_BYTES", 1)
     url = server.serve("/a.pth", BODY, cut=100_000, **validator)
-    for cut in (100_001, 100_002, 100_003, None):  # more than TRIES: each brings something new
+    for cut in (100_001, 100_002, 100_003, None):  # more than TRIES: each brings enough
         server.serve("/a.pth", BODY, cut=cut, **validator)
     assert get(url, part) is True
     assert part.read_bytes() == BODY
@@ -60,10 +64,19 @@ def test_connection_that_always_ends_early_is_given_up(server: Any, part: Path) 
     assert part.read_bytes() == BODY[:100_000]  # for another day
 
 
+def test_connections_that_bring_a_byte_each_are_given_up(server: Any, part: Path) -> None:
+    for cut in range(10):
+        url = server.serve("/a.pth", BODY, cut=100_000 + cut)
+    with pytest.raises(AddressError, match="the connection ended after 100003 of 300000 bytes"):
+        get(url, part)
+    assert len(server.requests) == 1 + module.TRIES
+
+
 def test_stalled_connection_is_resumed_then_given_up(
     server: Any, part: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(module, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(module, "STALL_BYTES", 1)
     url = server.serve("/a.pth", BODY, cut=100_000, then=server.over.wait)
     server.serve("/a.pth", BODY)
     assert get(url, part) is True
@@ -76,6 +89,16 @@ def test_stalled_connection_is_resumed_then_given_up(
         get(mute, part)
     assert server.asked().count("/mute") == module.TRIES
     assert time.monotonic() - begin < 10  # 3 * 0.2 s, on a busy machine too
+
+
+def test_trickle_is_given_up(server: Any, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that come far more often than the socket's timeout, for ever."""
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.5)
+    url = server.serve("/a.pth", BODY, pause=0.02)
+    with pytest.raises(AddressError, match=r"^fewer than 65,536 bytes in 0.5 s$"):
+        get(url, part)
+    assert len(server.requests) == module.TRIES
+    assert 0 < part.stat().st_size < 1000  # to go on with
 
 
 @pytest.mark.parametrize("kind", [{"ranges": False}, {"etag": None}, {"etag": 'W/"v1"'}])
@@ -98,7 +121,15 @@ def test_file_changed_between(server: Any, part: Path, heeds_if_range: bool, siz
 
 
 @pytest.mark.parametrize(
-    "content_range", ["bytes 0-299999/300000", "bytes 100000-299999/400000", "bytes 100000-299999/*", "lines 1-2/3"]
+    "content_range",
+    [
+        "bytes 0-299999/300000",
+        "bytes 100000-299999/400000",
+        "bytes 100000-299998/300000",
+        "bytes 100000-299999/*",
+        "lines 1-2/3",
+        pytest.param(f"bytes 100000-299999/{'9' * 5000}", id="digits"),
+    ],
 )
 def test_rest_that_does_not_fit(server: Any, part: Path, content_range: str) -> None:
     url = server.serve("/a.pth", BODY, cut=100_000)
@@ -107,6 +138,15 @@ def test_rest_that_does_not_fit(server: Any, part: Path, content_range: str) -> 
     assert get(url, part) is False
     assert part.read_bytes() == BODY
     assert "Range" not in server.requests[2][1]
+
+
+def test_rest_that_ends_before_it_begins(server: Any, part: Path) -> None:
+    chunked: dict[str, Any] = {"length": False, "headers": {"Transfer-Encoding": "chunked"}}
+    url = server.serve("/a.pth", b"186a0\r\n" + BODY[:100_000], **chunked)  # so many bytes, and no end
+    server.serve("/a.pth", b"y" * 30, status=206, ranges=False, headers={"Content-Range": "bytes 100000-49999/50000"})
+    server.serve("/a.pth", BODY)
+    assert get(url, part) is False
+    assert part.read_bytes() == BODY
 
 
 def test_part_of_another_address_is_not_continued(server: Any, part: Path) -> None:
@@ -199,6 +239,35 @@ def test_redirects_keep_encryption(before: str, after: str, followed: bool) -> N
     else:
         with pytest.raises(OSError, match="is not allowed"):
             module._SafeRedirects().redirect_request(*arguments)
+
+
+def test_malformed_addresses_and_numbers(server: Any, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = server.serve("/moved", status=302, headers={"Location": "http://[::"})
+    with pytest.raises(AddressError, match="Invalid IPv6 URL"):
+        get(url, part)
+    url = server.serve("/long", BODY, length=False, headers={"Content-Length": "9" * 5000})
+    with pytest.raises(AddressError, match="does not tell the file's length"):
+        get(url, part)
+    monkeypatch.setenv("http_proxy", "http:/bad")
+    with pytest.raises(AddressError, match="proxy"):
+        get(url, part)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="symlinks need rights on Windows")
+def test_symlinks_are_not_followed(server: Any, part: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    part.symlink_to(victim)
+    url = server.serve("/a.pth", BODY)
+    for etag in (None, '"v1"'):  # with a note that asks for the rest, too
+        Path(f"{part}.json").write_text(json.dumps({"url": url, "validator": etag, "total": len(BODY)}))
+        assert get(url, part) is False
+        assert not part.is_symlink() and part.read_bytes() == BODY
+        part.unlink()
+        part.symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"), open(part, "ab", opener=module._open_no_symlink):
+        pass
+    assert victim.read_bytes() == b"mine"
 
 
 def test_too_large(server: Any, part: Path) -> None:

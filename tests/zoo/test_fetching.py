@@ -93,7 +93,15 @@ def test_damaged_cached_file_is_replaced_or_refused(
     assert f"{home / NAME} is damaged: {facts}. It is not used." in caplog.text
 
 
-@pytest.mark.parametrize("changes", [{"body": BODY[:-1] + b"\0"}, {"body": BODY[:200_000]}, {"status": 403}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"body": BODY[:-1] + b"\0"},
+        {"body": BODY[:200_000]},
+        {"status": 403},
+        {"status": 302, "headers": {"Location": "http://[::"}},
+    ],
+)
 def test_next_address_where_one_fails(
     server: Any, home: Path, changes: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -146,6 +154,9 @@ def test_mirror_comes_first(server: Any, home: Path, monkeypatch: pytest.MonkeyP
     (home / NAME).unlink()
     monkeypatch.setenv("KZOO_MIRROR", "/mnt/share")
     with pytest.raises(ValueError, match=r"KZOO_MIRROR must be a base address .* Received: '/mnt/share'"):
+        fetch(file)
+    monkeypatch.setenv("KZOO_MIRROR", "http://[bad")
+    with pytest.raises(ValueError, match=r"KZOO_MIRROR must be a base address .* Received: 'http://\[bad'"):
         fetch(file)
 
 
@@ -305,6 +316,14 @@ def test_part_that_rotted_is_fetched_whole(
     assert "; fetching it whole." in caplog.text
 
 
+def test_server_that_always_breaks_off_and_then_lies(server: Any, home: Path) -> None:
+    for cut in (100_000, None) * 10:
+        bad = server.serve("/bad.pth", BODY[::-1], cut=cut)
+    fetch(remote(bad, server.serve("/good.pth", BODY)))
+    assert (home / NAME).read_bytes() == BODY
+    assert server.asked() == ["/bad.pth"] * 4 + ["/good.pth"]  # begun and resumed, fetched whole once
+
+
 def test_two_processes_download_once(server: Any, home: Path) -> None:
     go_on = threading.Event()
     file = remote(server.serve("/a.pth", BODY, before=lambda: go_on.wait(10)), checksum=None)
@@ -368,12 +387,23 @@ def test_cache_that_is_no_folder(home: Path) -> None:
         fetch(remote("http://127.0.0.1:1/a.pth"))
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
-def test_full_disk(server: Any, home: Path) -> None:
-    home.mkdir()
-    (home / f"{NAME}.part").symlink_to("/dev/full")
-    url = server.serve("/a.pth", BODY)
-    with pytest.raises(FetchError, match=r"The cache folder .* cannot be used .*No space left on device. Make room"):
-        fetch(remote(url, url))
+@pytest.mark.skipif(os.name != "posix", reason="limits of POSIX")
+@pytest.mark.parametrize("member", [None, NAME])
+def test_full_disk(server: Any, home: Path, member: str | None) -> None:
+    import resource
+
+    url = server.serve("/a", zipped((NAME, bytes(300_000))) if member else bytes(300_000))
+    file = remote(url, url, member=member, checksum=f"sha1:{hashlib.sha1(bytes(300_000)).hexdigest()}")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))  # what is written beyond fails as on a full disk
+    try:
+        with pytest.raises(FetchError, match=r"The cache folder .* cannot be used .*File too large. Make room"):
+            fetch(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert len(server.requests) == 1  # no other address helps
-    assert not (home / NAME).exists()
+    part = f"{NAME}.zip.part" if member else f"{NAME}.part"
+    assert names(home) == [LOCK, part, f"{part}.json"]
+    fetch(file)
+    assert len(server.requests) == (1 if member else 2)  # the zip was there already
+    assert names(home) == [LOCK, NAME]

@@ -26,14 +26,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import yaml
 
 import kzoo
-from kzoo.files import atomic_write
+from kzoo.files import atomic_write, digest
 from kzoo.strict_yaml import to_plain
 from kzoo.training.config import TrainConfig, load_config
 from kzoo.training.run_folder import CONFIG, LOG, RunInfo, read_info
 from kzoo.zoo.card import Architecture, Card, Licence, Normalization, Result, Trained, Weights, read_card
 from kzoo.zoo.loading import WEIGHTS, open_model
 from kzoo.zoo.registry import CARDS
-from kzoo.zoo.weights_io import save_weights, sha256
+from kzoo.zoo.weights_io import save_weights
 
 LOGS = CARDS.parent / "logs"
 MAX_PARAMETERS = 5_000_000
@@ -128,7 +128,7 @@ def write_weights(model: Any, name: str) -> Weights:
             f"{parameters:,} parameters, {size:,} bytes: networks in the package have at most "
             f"{MAX_PARAMETERS:,} and {MAX_BYTES:,}."
         )
-    return Weights(file=path.name, sha256=sha256(path), bytes=size, dtype="float16")
+    return Weights(file=path.name, sha256=digest(path), bytes=size, dtype="float16")
 
 
 def provenance(config: TrainConfig, info: RunInfo, recipe: str, name: str) -> Trained:

@@ -20,13 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Writes the file."""
     from kzoo.zoo.registry import get_card
+    from kzoo.zoo.weights_io import checked_suffix, save_weights
 
+    checked_suffix(args.output)  # before the network is built and the checkpoint read
     card = get_card(args.to)
     if card.source is None:
         raise ValueError(f"{args.to!r} is shipped with kzoo: it has no published checkpoint to convert.")
     import_tensorflow()
     from kzoo.zoo import load
-    from kzoo.zoo.weights_io import save_weights
 
     save_weights(load(args.to, weights=args.checkpoint), args.output, dtype="float32")
     print(f"wrote {args.output}, {args.output.stat().st_size / 1e6:.1f} MB, for kzoo.load({args.to!r}, weights=...)")

@@ -137,7 +137,10 @@ def _read_zip(data: mmap.mmap, limit: int) -> Any:
 
 
 def _too_large(limit: int) -> CheckpointError:
-    return CheckpointError(f"its tensors have more than {limit:,} bytes. If that is right, raise max_bytes.")
+    return CheckpointError(
+        f"its tensors have more than {limit:,} bytes, the limit. Save the weights alone, without an optimizer's state, "
+        "or read it with kzoo.convert.read_torch and a larger max_bytes."
+    )
 
 
 def _read_legacy(data: mmap.mmap, limit: int) -> Any:

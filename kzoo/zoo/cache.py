@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import hashlib
 import logging
 import os
 import re
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import IO, Literal
 from urllib.parse import urlsplit
 
-from kzoo.files import atomic_write
+from kzoo.files import atomic_write, digest
 
 _CHECKSUM = re.compile(r"(sha1:[0-9a-f]{8,40}|sha256:[0-9a-f]{8,64})")
 _PIN = re.compile(r"(?:# (?P<origin>.+)\n)?(?P<digits>[0-9a-f]{64}) [ *].+\n?")
@@ -118,7 +117,7 @@ def cached(remote: RemoteFile) -> CacheState:
 def mismatch(path: Path, checksum: str) -> str | None:
     """None if the file has the checksum (`sha1:...` or `sha256:...`), else a phrase that gives both."""
     algorithm, _, expected = checksum.partition(":")
-    found = _digest(path, algorithm)
+    found = digest(path, algorithm)
     if found.startswith(expected):
         return None
     return f"its {algorithm} is {found}, expected {expected}; {path.stat().st_size} bytes"
@@ -131,20 +130,20 @@ def write_pin(path: Path, content: Path, source: str) -> None:
     same. `sha256sum -c` reads it too.
     """
     with atomic_write(_pin_of(path)) as temporary:
-        text = f"# pinned on {datetime.date.today()} from {source}\n{_digest(content, 'sha256')}  {path.name}\n"
+        text = f"# pinned on {datetime.date.today()} from {source}\n{digest(content)}  {path.name}\n"
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 @contextlib.contextmanager
 def file_lock(path: Path) -> Iterator[None]:
-    """Holds `path` against other processes and threads that fetch it too; waits for them, and says so.
+    """Holds `path` against other processes and threads that write it too; waits for them, and says so.
 
     The system ends a lock with its process, so that one that was killed blocks nobody. The lock file stays: if it were
     removed, two processes could lock two files of one name.
     """
     with path.with_name(f".{path.name}.lock").open("ab") as file:
         if not _try_lock(file):
-            _log.warning("Waiting for another process that is fetching %s.", path.name)
+            _log.warning("Waiting for another process that is writing %s.", path.name)
             while not _try_lock(file):
                 time.sleep(_LOCK_POLL_SECONDS)
         try:
@@ -180,11 +179,6 @@ else:
 
     def _unlock(file: IO[bytes]) -> None:
         fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def _pin_of(path: Path) -> Path:

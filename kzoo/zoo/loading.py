@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kzoo.errors import unknown_name
+from kzoo.files import digest
 from kzoo.zoo.card import Card, Weights
 from kzoo.zoo.registry import get_card, is_model, list_models
 
@@ -240,12 +241,10 @@ def _with_classes(shape: Sequence[int], before: int, after: int) -> tuple[int, .
 
 
 def _verified(card: Card, weights: Weights) -> Path:
-    from kzoo.zoo.weights_io import sha256
-
     path = WEIGHTS / weights.file
     if not path.is_file():
         raise FileNotFoundError(f"The weights of {card.name!r} are not there: {str(path)!r}. Install kzoo again.")
-    found = sha256(path)
+    found = digest(path)
     if found != weights.sha256:
         raise ValueError(
             f"The weights file {str(path)!r} of {card.name!r} is damaged or not the card's: its SHA-256 is {found}, "

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kzoo.convert import SOURCES, read_torch, set_weights, state_dict
-from kzoo.files import atomic_write
-from kzoo.zoo.cache import cache_folder
+from kzoo.files import atomic_write, digest, remove_partials
+from kzoo.zoo.cache import cache_folder, file_lock
 from kzoo.zoo.card import Source
 from kzoo.zoo.fetching import fetch
-from kzoo.zoo.weights_io import sha256
 
 if TYPE_CHECKING:
     import keras
@@ -52,10 +51,12 @@ def load_published(model: keras.Model, name: str, source: Source) -> None:
         return
     load_checkpoint(model, fetch(source.file), source)
     try:
-        with atomic_write(converted) as temporary:
-            model.save_weights(temporary)
-        with atomic_write(note) as temporary:
-            temporary.write_text(json.dumps({**origin, "sha256": sha256(converted)}, indent=1) + "\n")
+        with file_lock(converted):
+            remove_partials(converted)
+            with atomic_write(converted) as temporary:
+                model.save_weights(temporary)
+            with atomic_write(note) as temporary:
+                temporary.write_text(json.dumps({**origin, "sha256": digest(converted)}, indent=1) + "\n")
     except OSError as error:  # a cache that cannot be written to costs time, not the network
         _log.warning("The converted weights cannot be kept in %s: %s", converted.parent, error)
 
@@ -80,6 +81,6 @@ def _is_sound(converted: Path, note: Path, origin: dict[str, object]) -> bool:
     """Whether a conversion is there, of this origin and undamaged."""
     try:
         known = json.loads(note.read_text())
-        return {**origin, "sha256": sha256(converted)} == known
+        return {**origin, "sha256": digest(converted)} == known
     except (OSError, ValueError):
         return False

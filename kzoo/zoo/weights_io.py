@@ -7,7 +7,6 @@ so that no weight can stay at its random start unnoticed.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -52,7 +51,7 @@ def save_weights(model: Any, path: str | os.PathLike[str], dtype: Literal["float
     Raises:
         ValueError: the path's ending, an unknown dtype, or a weight that is not finite.
     """
-    path = _checked_suffix(path)
+    path = checked_suffix(path)
     if dtype not in ("float16", "float32"):
         raise ValueError(f"dtype must be 'float16' or 'float32'. Received: dtype={dtype!r}")
     with atomic_write(path) as temporary:
@@ -82,7 +81,7 @@ def load_weights(
         ValueError: no `.weights.h5`, or weights are missing in the file, unknown to the model or of another shape; the
             message names the layers. The model is unchanged then.
     """
-    path = _checked_suffix(path)
+    path = checked_suffix(path)
     if not path.is_file():
         raise FileNotFoundError(f"No weights file at {str(path)!r}; expected a `.weights.h5` file.")
     with tempfile.TemporaryDirectory() as folder:
@@ -116,12 +115,6 @@ def load_weights(
         else:
             model.load_weights(path)
     return tuple(sorted({own[key].layer for key in fresh}))
-
-
-def sha256(path: str | os.PathLike[str]) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _entries(path: Path) -> dict[str, _Entry]:
@@ -187,7 +180,8 @@ def _rounded(values: np.ndarray) -> np.ndarray:
     return half if np.all(error <= tolerance) else values
 
 
-def _checked_suffix(path: str | os.PathLike[str]) -> Path:
+def checked_suffix(path: str | os.PathLike[str]) -> Path:
+    """`path`, if it ends in `.weights.h5`; else raises `ValueError`."""
     path = Path(path)
     if not path.name.endswith(_SUFFIX):
         raise ValueError(f"Weights files end in `{_SUFFIX}`. Received: {str(path)!r}")

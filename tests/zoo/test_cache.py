@@ -143,7 +143,7 @@ def test_lock_excludes_threads(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     for thread in threads:
         thread.join()
     assert most == [1, 1, 1]
-    assert "Waiting for another process that is fetching a." in caplog.text
+    assert "Waiting for another process that is writing a." in caplog.text
 
 
 def test_import_is_light() -> None:

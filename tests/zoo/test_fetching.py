@@ -331,7 +331,7 @@ def test_two_processes_download_once(server: Any, home: Path) -> None:
     wait_for(lambda: len(server.requests) == 1)
     second = start(file)
     assert second.stderr is not None
-    assert second.stderr.readline() == f"Waiting for another process that is fetching {NAME}.\n"
+    assert second.stderr.readline() == f"Waiting for another process that is writing {NAME}.\n"
     go_on.set()
     for process in (first, second):
         out, _ = process.communicate(timeout=20)

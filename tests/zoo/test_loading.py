@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 import kzoo
+from kzoo.files import digest
 from kzoo.models import create_model
 from kzoo.training.run_folder import RunInfo, write_info
 from kzoo.zoo import loading, open_model, registry, start_from
-from kzoo.zoo.weights_io import save_weights, sha256
+from kzoo.zoo.weights_io import save_weights
 
 ARGS = {
     "backbone": "mobilenet_v2",
@@ -59,7 +60,7 @@ def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Any) -> Path:
         "licence": {"weights": "w", "data": "d", "notice": "n"},
     }
     shipped = {
-        "weights": {"file": file.name, "sha256": sha256(file), "bytes": file.stat().st_size, "dtype": "float16"},
+        "weights": {"file": file.name, "sha256": digest(file), "bytes": file.stat().st_size, "dtype": "float16"},
         "trained": {"config": "c", "command": "k", "seed": 0, "commit": "abc", "epochs": 3, "log": "l"},
     }
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({"name": "tiny", **card, **shipped}))

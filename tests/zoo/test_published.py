@@ -93,8 +93,12 @@ def test_fetched_once_and_converted_once(
     card: dict[str, Any], home: Path, server: Any, source: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish(card)
+    home.mkdir()
+    (home / ".partial-x1y2-tiny.tiny.weights.h5").write_bytes(b"from a process that was killed")
+    (home / ".partial-x1y2-other.tiny.weights.h5").write_bytes(b"another's")
     first = kzoo.load("tiny")
     assert_same(first, source)
+    assert [path.name for path in home.glob(".partial-*")] == [".partial-x1y2-other.tiny.weights.h5"]
     assert first.class_names == ("road", "sky", "car") and first.fresh_layers == ()
     assert sorted(path.name for path in home.glob("tiny*")) == ["tiny.pth", "tiny.tiny.json", "tiny.tiny.weights.h5"]
     # The second time the conversion alone is read: not even the checkpoint is needed.
@@ -169,8 +173,14 @@ def test_a_checkpoint_much_larger_than_the_card_says_is_refused(
     publish(card)
     path = tmp_path / "mine.pth"
     path.write_bytes(checkpoint)
-    with pytest.raises(ValueError, match=r"mine\.pth"):
+    with pytest.raises(ValueError, match=r"mine\.pth.*, the limit\. Save the weights alone, .* or read it with kzoo"):
         kzoo.load("tiny", weights=path)
+
+
+def test_convert_checks_its_arguments_first(card: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    publish(card)
+    assert main(["convert", "absent.pth", "--to", "tiny", "-o", "mine.h5"]) == 2
+    assert "end in `.weights.h5`. Received: 'mine.h5'" in capsys.readouterr().err
 
 
 def test_convert_and_info(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kzoo import backbones, data, inference, layers, losses, metrics, models, training, zoo
-    from kzoo.zoo import get_card, is_model, list_models, load
+    from kzoo.zoo import get_card, is_model, list_models, load, open_model
 
 __version__ = "0.1.0"
 
@@ -27,11 +27,12 @@ __all__ = [
     "losses",
     "metrics",
     "models",
+    "open_model",
     "training",
     "zoo",
 ]
 
-_FROM_ZOO = ("get_card", "is_model", "list_models", "load")
+_FROM_ZOO = ("get_card", "is_model", "list_models", "load", "open_model")
 
 
 def __getattr__(name: str) -> Any:

@@ -10,6 +10,7 @@ from keras import layers
 
 from kzoo.backbones.backbone import MINUS_ONE_TO_ONE, Backbone, check_output_stride, picture_input
 from kzoo.backbones.weights import load_backbone_weights
+from kzoo.errors import FetchError
 from kzoo.layers import BatchNormalization
 
 # (filters, stride) of the inverted residual blocks 0..16; the expansion is 1 for block 0 and 6 for the others.
@@ -100,8 +101,16 @@ def _divisible(channels: float) -> int:
 
 
 def _load_keras_applications(backbone: Backbone, width: float) -> None:
-    """Copies the ImageNet weights of Keras Applications (fetched and checked by Keras) layer by layer."""
-    published = keras.applications.MobileNetV2((224, 224, 3), alpha=width, include_top=False, weights="imagenet")
+    """Copies the ImageNet weights of Keras Applications (fetched, checked and cached by Keras) layer by layer."""
+    try:
+        published = keras.applications.MobileNetV2((224, 224, 3), alpha=width, include_top=False, weights="imagenet")
+    except ValueError:  # a width that nobody published
+        raise
+    except Exception as error:  # what Keras raises when it cannot fetch
+        raise FetchError(
+            f"Keras could not fetch the ImageNet weights of MobileNetV2 of width {width:g}: {error}. Give a file of "
+            "them as weights=PATH, or put Keras' file into ~/.keras/models (or $KERAS_HOME/models)."
+        ) from error
     for layer in backbone.layers:
         if layer.weights:
             layer.set_weights(published.get_layer(layer.name).get_weights())

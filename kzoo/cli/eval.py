@@ -33,7 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="evaluate as a published code does, with the sizes in the network's card; mmseg takes --scales and --flip",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as JSON, fractions of 1")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write results.json and confusion.png there")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="write results.json and confusion.png there; by default RUN/eval_SPLIT if a run",
+    )
 
 
 def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +65,10 @@ def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the results, and writes what `--json` and `--out` ask for."""
+    for option, path, wrong in (("--json", args.json, "a folder"), ("--out", args.out, "a file")):
+        if path is not None and (path.is_dir() if option == "--json" else path.is_file()):
+            raise ValueError(f"{option} {path} is {wrong}: name another.")
+    out = args.out or (Path(args.model) / f"eval_{args.split}" if Path(args.model).is_dir() else None)
     import_tensorflow()
     from kzoo.data import open_dataset
     from kzoo.inference import draw_confusion, evaluate
@@ -73,13 +82,13 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.model} on {name} {args.split}, {results.pictures} pictures")
     print("\n".join(_table(results)))
     written = [args.json] if args.json else []
-    if args.out:
-        written.append(args.out / "results.json")
-        draw_confusion(results, args.out / "confusion.png")
+    if out:
+        written.append(out / "results.json")
+        draw_confusion(results, out / "confusion.png")
     for file in written:
         with atomic_write(file) as temporary:
             temporary.write_text(json.dumps({"model": str(args.model), **results.to_json()}, indent=1) + "\n")
-    for file in [*written, *([args.out / "confusion.png"] if args.out else [])]:
+    for file in [*written, *([out / "confusion.png"] if out else [])]:
         print(f"wrote {file}")
     return 0
 

@@ -47,10 +47,19 @@ def split_folder(folder: Path, split: str) -> Path:
 
 
 def read_ids(path: Path) -> list[str]:
-    """The first word of each line that is not empty; of a picture's path, its name without suffix."""
-    words = [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    paths = [PurePosixPath(word) for word in words]
+    """The first word of each line that is not empty; of a picture's path, its name without suffix.
+
+    A name may hold spaces: then the line ends with the suffix of a picture, and with it the name.
+    """
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    paths = [_named(line) for line in lines]
     return [path.stem if path.suffix.lower() in PICTURE_SUFFIXES else path.name for path in paths]
+
+
+def _named(line: str) -> PurePosixPath:
+    whole, first = PurePosixPath(line), PurePosixPath(line.split()[0])
+    one_name = first.suffix.lower() not in PICTURE_SUFFIXES and whole.suffix.lower() in PICTURE_SUFFIXES
+    return whole if one_name else first
 
 
 def listed_samples(

@@ -9,6 +9,7 @@ import keras
 from keras import ops
 
 from kzoo.losses.replicas import global_mean
+from kzoo.shapes import class_map
 
 
 def cross_entropy(
@@ -20,14 +21,15 @@ def cross_entropy(
     `cross_entropy(weight=...)` has it. Under a strategy it is this replica's share of the global mean.
 
     Args:
-        labels: integers (B, H, W), 0 .. C - 1 or `ignore_label`.
+        labels: integers (B, H, W) or (B, H, W, 1), 0 .. C - 1 or `ignore_label`.
         logits: (B, H, W, C).
         ignore_label: label of the pixels that do not count.
         class_weights: C weights, or none.
 
     Returns: a scalar, float32 at least.
+    Raises: `ValueError` for labels of another shape.
     """
-    labels = ops.cast(labels, "int32")
+    labels = ops.cast(class_map(labels, logits), "int32")
     logits = ops.cast(logits, keras.backend.result_type(logits.dtype, "float32"))
     counted = ops.not_equal(labels, ignore_label)
     targets = ops.where(counted, labels, 0)

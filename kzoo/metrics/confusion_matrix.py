@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kzoo.shapes import class_map
+
 
 def confusion_matrix(
     labels: np.ndarray, predictions: np.ndarray, num_classes: int, ignore_label: int = 255
@@ -87,19 +89,16 @@ class ConfusionMatrix(keras.metrics.Metric):
         return self.num_classes
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        """Adds labels (B, H, W) against logits (B, H, W, C)."""
+        """Adds labels (B, H, W), or (B, H, W, 1), against logits (B, H, W, C)."""
         if sample_weight is not None:
             raise ValueError(
                 f"{type(self).__name__} counts pixels and takes no sample weight: list it in `metrics`, not in "
                 "`weighted_metrics`, and give the ignore label to pixels that should not count."
             )
-        labels, logits = ops.convert_to_tensor(y_true), ops.convert_to_tensor(y_pred)
-        if len(labels.shape) != 3 or len(logits.shape) != 4 or logits.shape[-1] != self.num_classes:
-            raise ValueError(
-                f"Expected labels (B, H, W) and logits (B, H, W, {self.num_classes}), "
-                f"received {tuple(labels.shape)} and {tuple(logits.shape)}."
-            )
-        self.update_masks(labels, ops.argmax(logits, axis=-1))
+        logits = ops.convert_to_tensor(y_pred)
+        if len(logits.shape) != 4 or logits.shape[-1] != self.num_classes:
+            raise ValueError(f"Expected logits (B, H, W, {self.num_classes}), received {tuple(logits.shape)}.")
+        self.update_masks(class_map(y_true, logits), ops.argmax(logits, axis=-1))
 
     def update_masks(self, labels: Any, predictions: Any) -> None:
         """Adds labels (B, H, W) against predicted class indices (B, H, W)."""

@@ -18,6 +18,7 @@ from kzoo.layers import Resize
 from kzoo.losses import cross_entropy, semantic_encoding_loss
 from kzoo.losses.replicas import replica_count
 
+MOST_CLASSES = 255
 HEAD_OF_LOSS = {"ce_loss": "logits", "aux_loss": "aux", "se_loss": "se_logits"}
 
 
@@ -64,6 +65,10 @@ class Segmenter(keras.Model):
         super().__init__(name=name, autocast=False)
         if isinstance(num_classes, bool) or not isinstance(num_classes, (int, np.integer)) or num_classes < 1:
             raise ValueError(f"num_classes must be a positive integer. Received: num_classes={num_classes!r}")
+        if num_classes > MOST_CLASSES:
+            raise ValueError(
+                f"num_classes can be at most {MOST_CLASSES}: masks have 8 bits. Received: num_classes={num_classes!r}"
+            )
         if class_weights is not None and len(class_weights) != num_classes:
             raise ValueError(
                 f"class_weights must have one weight for each of the {num_classes} classes. "

@@ -9,7 +9,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from kzoo.errors import unknown_name
 from kzoo.files import digest
@@ -254,9 +254,9 @@ def _verified(card: Card, weights: Weights) -> Path:
 
 
 def _checked_class_count(num_classes: Any) -> int:
-    if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+    if isinstance(num_classes, bool) or not isinstance(num_classes, SupportsIndex) or num_classes.__index__() < 1:
         raise ValueError(f"num_classes must be a positive integer. Received: num_classes={num_classes!r}")
-    return num_classes
+    return num_classes.__index__()
 
 
 def _checked_input_shape(shape: Any) -> tuple[int | None, int | None, int]:

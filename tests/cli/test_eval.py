@@ -49,6 +49,21 @@ def test_prints_and_writes(camvid, capsys):
         assert picture.format == "PNG"
 
 
+def test_outputs_that_cannot_be_written_are_told_before_the_evaluation(camvid, capsys):
+    (camvid / "file").write_text("")
+    for option, path in (("--json", camvid), ("--out", camvid / "file")):
+        assert main(["eval", "any", "--data", str(camvid), "--split", "val", option, str(path)]) == 2
+        captured = capsys.readouterr()
+        assert f"{option} {path} is a" in captured.err and captured.out == ""
+
+
+def test_a_run_gets_its_evaluations(camvid):
+    run = camvid / "run"
+    run.mkdir()
+    assert main(["eval", str(run), "--data", str(camvid), "--split", "val"]) == 0
+    assert {path.name for path in (run / "eval_val").iterdir()} == {"results.json", "confusion.png"}
+
+
 def test_options_reach_the_evaluation(camvid):
     options = ["--scales", "0.5", "1", "--flip", "--window", "10", "12", "--stride", "5", "6"]
     arguments = ["--data", str(camvid), "--split", "val", "--json", str(camvid / "r.json")]

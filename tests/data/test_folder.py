@@ -44,6 +44,15 @@ def test_splits_by_list(tmp_path: Path, save) -> None:
     assert [sample.id for sample in open_dataset("folder", tmp_path, "val").samples] == ["b"]
 
 
+def test_names_with_spaces_in_a_list(tmp_path: Path, save) -> None:
+    for name in ("my photo 1", "b"):
+        save(tmp_path / "images" / f"{name}.png", np.zeros((4, 4, 3), np.uint8))
+        save(tmp_path / "masks" / f"{name}.png", np.zeros((4, 4), np.uint8))
+    (tmp_path / "dataset.yaml").write_text("classes: [a, b]\n")
+    (tmp_path / "val.txt").write_text("my photo 1.png\nb.png 1 0\n")
+    assert [sample.id for sample in open_dataset("folder", tmp_path, "val").samples] == ["my photo 1", "b"]
+
+
 def test_all_takes_every_picture_whatever_the_lists(tmp_path: Path, save) -> None:
     tree(tmp_path, save, PLAIN)
     (tmp_path / "readme.txt").write_text("some words\n")

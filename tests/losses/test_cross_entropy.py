@@ -25,6 +25,14 @@ def test_mean_over_the_pixels_that_count(weights):
     np.testing.assert_allclose(got, by_hand(LABELS, LOGITS, weights or (1, 1, 1)), rtol=1e-6)
 
 
+def test_masks_with_a_last_axis_of_one_and_of_other_shapes():
+    one, labels = LOGITS[:1], LABELS[:1]  # a batch of one would broadcast
+    np.testing.assert_allclose(cross_entropy(labels[..., None], one), by_hand(labels, one), rtol=1e-6)
+    for wrong in (labels[0], labels[:, :1], np.eye(3)[np.zeros((1, 2, 2), int)]):
+        with pytest.raises(ValueError, match=r"Expected masks \(1, 2, 2\), one class a pixel"):
+            cross_entropy(wrong, one)
+
+
 def test_all_ignored_is_zero_with_finite_gradients():
     import tensorflow as tf
 

@@ -68,13 +68,20 @@ def test_serialisation():
     assert copy.get_config() == metric.get_config()
 
 
+def test_labels_with_a_last_axis_of_one():
+    metric, same = ConfusionMatrix(3), ConfusionMatrix(3)
+    metric.update_state(LABELS[..., None], as_logits(PREDICTIONS, 3))
+    same.update_state(LABELS, as_logits(PREDICTIONS, 3))
+    np.testing.assert_array_equal(metric.result(), same.result())
+
+
 def test_bad_input_is_named():
     metric = ConfusionMatrix(3)
     logits = as_logits(PREDICTIONS, 3)
     with pytest.raises(ValueError, match=r"logits \(B, H, W, 3\).*\(1, 2, 4, 5\)"):
         metric.update_state(LABELS, as_logits(PREDICTIONS, 5))
-    with pytest.raises(ValueError, match=r"labels \(B, H, W\)"):
-        metric.update_state(LABELS[..., None], logits)
+    with pytest.raises(ValueError, match=r"Expected masks \(1, 2, 4\)"):
+        metric.update_state(LABELS[:, :1], logits)
     with pytest.raises(ValueError, match="sample weight"):
         metric.update_state(LABELS, logits, sample_weight=np.ones(1))
     with pytest.raises(ValueError, match=r"num_classes.*0"):

@@ -143,6 +143,7 @@ def test_arguments_in_place_of_the_cards(zoo: Path, source: Any) -> None:
         ("tiny", {"num_codeword": 4}, "EncNet has no argument 'num_codeword'. Did you mean 'num_codewords'"),
         ("tiny", {"backbone": "mobilenet"}, "Unknown backbone 'mobilenet'. Did you mean 'mobilenet_v2'"),
         ("tiny", {"num_classes": 0}, "num_classes must be a positive integer. Received: num_classes=0"),
+        ("tiny", {"num_classes": 256}, "num_classes can be at most 255: masks have 8 bits. Received: num_classes=256"),
         ("tiny", {"num_classes": True}, "num_classes must be a positive integer. Received: num_classes=True"),
         (
             "tiny",

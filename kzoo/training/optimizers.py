@@ -51,7 +51,8 @@ class PolySchedule(keras.optimizers.schedules.LearningRateSchedule):
 class _LayerWise:
     """Mixin: a learning-rate multiplier for chosen variables, and weight decay on kernels alone.
 
-    Biases and BatchNorm's gamma and beta (rank 1) are not decayed.
+    Biases and BatchNorm's gamma and beta (rank 1) are not decayed. Gradients are clipped after they are summed over
+    the devices: Keras clips each device's share by itself, which trains otherwise than one device does.
     """
 
     decay: float
@@ -72,6 +73,14 @@ class _LayerWise:
         if self._decays[index]:
             gradient = self._decayed(gradient, variable, rate, self._decays[index])
         super().update_step(gradient, variable, rate)  # type: ignore[misc]
+
+    def _clip_gradients(self, gradients: list[Any]) -> list[Any]:
+        return gradients  # not yet
+
+    def _all_reduce_sum_gradients(self, pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+        summed = super()._all_reduce_sum_gradients(pairs)  # type: ignore[misc]
+        clipped = super()._clip_gradients([gradient for gradient, _ in summed])  # type: ignore[misc]
+        return [(gradient, variable) for gradient, (_, variable) in zip(clipped, summed, strict=True)]
 
     def _decayed(self, gradient: Any, variable: Any, rate: Any, decay: float) -> Any:
         raise NotImplementedError

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -25,12 +26,20 @@ class Validator:
         )
 
     def __call__(self) -> dict[str, Any]:
-        """`val_miou`, `val_pixel_accuracy` and `val_iou` (one value a class, None where the class is absent)."""
+        """`val_miou`, `val_pixel_accuracy` and `val_iou` (one value a class, None where the class is absent).
+
+        Raises: `ValueError` if no pixel of the split is labelled.
+        """
         matrix = np.zeros((self.num_classes, self.num_classes), np.int64)
         for index in range(len(self.dataset)):
             image, mask = self.dataset.read(index)
             prediction = self._class_map(image[np.newaxis].astype("float32")).numpy()
             matrix += confusion_matrix(mask, prediction, self.num_classes, self.ignore_label)
+        if not matrix.any():
+            raise ValueError(
+                f"No pixel of the {len(self.dataset)} masks that the network is validated on is labelled: all have the "
+                f"ignored label {self.ignore_label}. Check data.val_split."
+            )
         union = matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
         iou = np.diag(matrix)[union > 0] / union[union > 0]
         per_class = iter(np.round(iou, 5).tolist())
@@ -44,10 +53,11 @@ class Validator:
 @contextlib.contextmanager
 def averaged_weights(model: Any) -> Iterator[None]:
     """While the block runs, the model has the optimizer's moving average of its weights, if the recipe keeps one."""
-    if not model.optimizer.use_ema or int(model.optimizer.iterations) == 0:
+    # `convert_to_numpy`, because `int` and `float` do not take a variable that several devices mirror.
+    if not model.optimizer.use_ema or keras.ops.convert_to_numpy(model.optimizer.iterations) == 0:
         yield
         return
-    kept = [np.array(variable) for variable in model.trainable_variables]
+    kept = [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.trainable_variables]
     model.optimizer.finalize_variable_values(model.trainable_variables)
     try:
         yield

@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 import torch
 
 from kzoo.training.config import OptimizerSection
 from kzoo.training.optimizers import SGD, AdamW, PolySchedule, build_optimizer
+from kzoo.training.strategy import make_strategy
 
 
 def test_poly_schedule():
@@ -63,6 +65,21 @@ def test_adamw_equals_torch(multiplier):
     want = torch_trajectory(lambda groups: torch.optim.AdamW(groups, eps=1e-8), 0.01, multiplier, 0.1)
     for mine, other in zip(got, want, strict=True):
         np.testing.assert_allclose(mine, other, rtol=1e-5, atol=5e-6)
+
+
+def test_the_devices_sum_is_clipped():
+    strategy = make_strategy(2)
+    with strategy.scope():
+        weights = keras.Variable(np.zeros((2,), "float32"))
+        optimizer = SGD(1.0, momentum=0.0, decay=0.0, global_clipnorm=1.0)
+        optimizer.build([weights])
+
+    def step():
+        first = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group == 0, "float32")
+        optimizer.apply([tf.stack([3 * first, 4 * (1 - first)])], [weights])
+
+    strategy.run(step)  # (3, 0) and (0, 4): together of norm 5, where each alone would be clipped to norm 1
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(weights), [-0.6, -0.8], rtol=1e-6)
 
 
 class TwoLayers(keras.Sequential):

@@ -2,8 +2,10 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
+from kzoo.training.strategy import make_strategy
 from kzoo.training.validation import Validator, averaged_weights
 
 
@@ -41,13 +43,29 @@ def test_by_hand():
     np.testing.assert_allclose(result["val_pixel_accuracy"], 5 / 9)
 
 
-def test_averaged_weights_and_back():
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
-    model.compile(optimizer=keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.75))
+@pytest.mark.parametrize("devices", [1, 2])
+def test_averaged_weights_and_back(devices):
+    strategy = make_strategy(devices)
+    with strategy.scope():
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+        model.compile(optimizer=keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.75))
+        model.optimizer.build(model.trainable_variables)
+
+    def weights():
+        return {float(copy.numpy()[0, 0]) for copy in strategy.experimental_local_results(model.weights[0].value)}
+
     with averaged_weights(model):  # before the first step there is no average yet
-        assert float(model.weights[0][0, 0]) == 0
+        assert weights() == {0}
     for _ in range(2):
-        model.optimizer.apply([np.array([[-1.0]], "float32")], model.trainable_variables)
+        strategy.run(lambda: model.optimizer.apply([tf.constant([[-1 / devices]])], model.trainable_variables))
     with averaged_weights(model):  # of 1 and 2, the steps' weights
-        assert float(model.weights[0][0, 0]) == 0.75 * 1 + 0.25 * 2
-    assert float(model.weights[0][0, 0]) == 2
+        assert weights() == {0.75 * 1 + 0.25 * 2}
+    assert weights() == {2}
+
+
+def test_masks_without_a_label():
+    class Unlabelled(Pictures):
+        pairs = (([[255, 255]], [[0, 1]]),)
+
+    with pytest.raises(ValueError, match="No pixel of the 1 masks"):
+        Validator(RedIsTheClass(), Unlabelled())()

@@ -28,12 +28,13 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                continue  # a list or mapping as a key: the base class refuses it
             if key_node.value in seen and key_node.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key_node.value!r} is given twice", key_node.start_mark
                 )
-            if isinstance(key_node.value, str):
-                seen.add(key_node.value)
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep=deep)
 
 
@@ -146,6 +147,32 @@ def convert(kind: Any, value: Any, where: str) -> Any:
     elif kind in (bool, int, str, type(None)) and type(value) is kind:
         return value
     raise ValueError(_mismatch(kind, value, where))
+
+
+def check_arguments(owner: str, hints: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    """Whether a function takes these arguments, as far as they are of the kinds that YAML holds.
+
+    Args:
+        owner: the function's name, for the message.
+        hints: its arguments' names and type hints.
+        arguments: names and values.
+
+    Raises:
+        ValueError: an unknown name (with the near matches), or a value of the wrong type.
+    """
+    for key, value in arguments.items():
+        if key not in hints:
+            near = near_matches(str(key), hints)
+            hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has: {', '.join(sorted(hints))}."
+            raise ValueError(f"{owner} has no argument {key!r}. {hint}")
+        if _is_convertible(hints[key]):
+            convert(hints[key], value, f"{owner}'s argument {key!r}")
+
+
+def _is_convertible(kind: Any) -> bool:
+    if typing.get_origin(kind) in (Union, types.UnionType):
+        return all(_is_convertible(argument) for argument in typing.get_args(kind))
+    return kind in (bool, int, float, str, type(None)) or typing.get_origin(kind) is dict
 
 
 def describe(kind: Any) -> str:

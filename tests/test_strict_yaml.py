@@ -114,6 +114,8 @@ def test_where_stands_in_front() -> None:
 def test_yaml_faults(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"^t: not valid YAML: .*the key 'a' is given twice"):
         parse_yaml("a: 1\na: 2\n", "t")
+    with pytest.raises(ValueError, match=r"^t: not valid YAML: .*unhashable key"):
+        parse_yaml("{[a]: 1}", "t")
     with pytest.raises(ValueError, match=r"^t: not valid YAML"):
         parse_yaml("a: [1", "t")
     with pytest.raises(FileNotFoundError, match=r"The config '.*absent.yaml' is not there"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ from kzoo.backbones.mobilenet_v2 import mobilenet_v2
 from kzoo.backbones.resnet import resnet50, resnet101, resnet152
 from kzoo.backbones.weights import load_backbone_weights, unfold_batch_normalization
 from kzoo.errors import unknown_name
+from kzoo.strict_yaml import check_arguments
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "mobilenet_v2": mobilenet_v2,
@@ -20,9 +22,15 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
 
 
 def create(name: str, **kwargs: Any) -> Backbone:
-    """The backbone of that name; `kwargs` go to its builder. `ValueError` with the near matches for unknown names."""
+    """The backbone of that name; `kwargs` go to its builder.
+
+    Raises: `ValueError` for an unknown backbone or argument (with the near matches), or an argument of a wrong type.
+    """
     if name not in BACKBONES:
         raise unknown_name("backbone", name, BACKBONES)
+    hints = typing.get_type_hints(BACKBONES[name])
+    del hints["return"]
+    check_arguments(name, hints, kwargs)
     return BACKBONES[name](**kwargs)
 
 

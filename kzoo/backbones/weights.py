@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -37,7 +39,13 @@ def load_backbone_weights(backbone: Backbone, path: str | os.PathLike[str]) -> N
 
 
 def _load_folded(backbone: Backbone, path: Path) -> None:
-    with np.load(path, allow_pickle=False) as arrays:
+    try:
+        file = np.load(path, allow_pickle=False)
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("it holds one array without a name")
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{str(path)!r} is no `.npz` file, or it is cut off: {error}") from error
+    with file as arrays:
         for convolution, norm in convolution_norm_pairs(backbone):
             kernel = _entry(arrays, f"{convolution.name}/kernel", convolution.weights[0].shape, path)
             bias = _entry(arrays, f"{convolution.name}/bias", norm.beta.shape, path)
@@ -49,7 +57,10 @@ def _load_folded(backbone: Backbone, path: Path) -> None:
 def _entry(arrays: Any, key: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
     if key not in arrays:
         raise ValueError(f"{str(path)!r} has no entry {key!r}: it is not a folded weights file of this backbone.")
-    array = arrays[key]
+    try:
+        array = arrays[key]
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{str(path)!r}: entry {key!r} is damaged: {error}") from error
     if array.size != np.prod(shape):
         raise ValueError(f"{str(path)!r}: entry {key!r} should have shape {tuple(shape)}, it has {array.shape}.")
     return array.reshape(shape).astype("float32")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import typing
 from collections.abc import Mapping
 from typing import Any
 
-from kzoo.errors import near_matches, unknown_name
+from kzoo.errors import unknown_name
 from kzoo.models.encnet import EncNet
 from kzoo.models.fcn import FCN
 from kzoo.models.segmenter import Segmenter
+from kzoo.strict_yaml import check_arguments
 
 ARCHITECTURES: dict[str, type[Segmenter]] = {"encnet": EncNet, "fcn": FCN}
 
@@ -18,29 +20,28 @@ def create_model(architecture: str, num_classes: int, args: Mapping[str, Any]) -
     """A fresh network `kzoo.models.ARCHITECTURES[architecture](num_classes=num_classes, **args)`.
 
     Raises:
-        ValueError: no such architecture, or it has no argument of such a name (with the near matches), or the
-            architecture's own error for a value.
+        ValueError: no such architecture, or it has no argument of such a name (with the near matches), or a value of
+            the wrong type, or the architecture's own error for a value.
     """
     if architecture not in ARCHITECTURES:
         raise unknown_name("architecture", architecture, ARCHITECTURES)
     build = ARCHITECTURES[architecture]
-    known = _constructor_arguments(build)
-    for key in args:
-        if key not in known:
-            near = near_matches(key, known)
-            hint = f"Did you mean {' or '.join(map(repr, near))}?" if near else f"It has: {', '.join(sorted(known))}."
-            raise ValueError(f"{build.__name__} has no argument {key!r}. {hint}")
+    check_arguments(build.__name__, _constructor_arguments(build), args)
     return build(num_classes=num_classes, **args)
 
 
-def _constructor_arguments(build: type) -> set[str]:
-    """Names of all keyword arguments of a constructor, those that its `**kwargs` pass to the base class included."""
-    names: set[str] = set()
+def _constructor_arguments(build: type) -> dict[str, Any]:
+    """Type hints of all keyword arguments of a constructor, and of those that its `**kwargs` pass to the base class."""
+    hints: dict[str, Any] = {}
     for base in inspect.getmro(build):
         if "__init__" not in vars(base):
             continue
         parameters = list(inspect.signature(vars(base)["__init__"]).parameters.values())[1:]
-        names |= {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)}
+        types = typing.get_type_hints(vars(base)["__init__"])
+        for parameter in parameters:
+            if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+                hints.setdefault(parameter.name, types[parameter.name])
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             break
-    return names - {"num_classes"}
+    del hints["num_classes"]
+    return hints

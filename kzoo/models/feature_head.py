@@ -19,6 +19,8 @@ def lateral_names(lateral: bool | Sequence[str], backbone: Backbone) -> tuple[st
     """`lateral` as names of the backbone's features; `True` is the published choice, `c2` and `c3`."""
     if isinstance(lateral, bool):
         return PUBLISHED_LATERAL if lateral else ()
+    if isinstance(lateral, str) or not isinstance(lateral, Sequence):
+        raise ValueError(f"lateral: expected true, false or a list of names. Received: {lateral!r}")
     for name in lateral:
         if name not in backbone.channels or name == "c4":
             raise unknown_name("lateral feature", name, [key for key in backbone.channels if key != "c4"])

@@ -72,6 +72,16 @@ def test_files_that_do_not_fit_are_named(folded: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "empty.npz", other=np.zeros(3))
     with pytest.raises(ValueError, match=r"empty\.npz' has no entry 'Conv1/kernel'"):
         mobilenet_v2(width=0.35, weights=tmp_path / "empty.npz")
+    (tmp_path / "text.npz").write_text("no archive")
+    (tmp_path / "cut.npz").write_bytes(folded.read_bytes()[:-100])
+    damaged = bytearray(folded.read_bytes())
+    damaged[200:400] = bytes(200)
+    (tmp_path / "damaged.npz").write_bytes(damaged)
+    with (tmp_path / "single.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    for name in ("text", "cut", "damaged", "single"):
+        with pytest.raises(ValueError, match=rf"{name}\.npz'(: entry 'Conv1/kernel' is damaged| is no `\.npz` file)"):
+            mobilenet_v2(width=0.35, weights=tmp_path / f"{name}.npz")
     (tmp_path / "model.pth").write_bytes(b"")
     with pytest.raises(ValueError, match=r"`\.weights\.h5` or `\.npz` files\. Received: .*model\.pth"):
         load_backbone_weights(mobilenet_v2(width=0.35), tmp_path / "model.pth")

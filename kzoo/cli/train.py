@@ -14,6 +14,7 @@ HELP = "train a network from a recipe; the same command again goes on where a ki
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments to `parser`."""
     parser.add_argument("config", help="a recipe, e.g. zoo_configs/camvid/encnet_mnv2.yaml")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C", help="override a value of the recipe")
     parser.add_argument("--run", type=Path, help="run folder (default: runs/<dataset>_<recipe's name>)")
@@ -24,16 +25,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Trains, and prints the best validation mIoU and where the run lies."""
     if args.tensorboard and importlib.util.find_spec("tensorboard") is None:
         raise ValueError("--tensorboard needs TensorBoard: pip install kzoo[tensorboard]")
     import_tensorflow()
     from kzoo.training import load_config, train
     from kzoo.training.config import find_config
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("kzoo").setLevel(logging.INFO)  # not the root's: TensorFlow reports every reduction at INFO
     path = find_config(args.config)
     config = load_config(path, args.set)
-    folder = args.run or Path("runs") / f"{path.parent.name}_{path.stem}"
+    folder = args.run or Path("runs") / f"{config.data.dataset}_{path.stem}"
     results = train(
         config,
         folder,

@@ -271,9 +271,11 @@ def find_config(path: str | os.PathLike[str]) -> Path:
     if path.is_file():
         return path
     relative = Path(*path.parts[1:]) if path.parts and path.parts[0] == "zoo_configs" else path
-    packaged = Path(__file__).parents[1] / "zoo_configs" / relative
-    if packaged.is_file():
-        return packaged
+    # In the wheel `zoo_configs` lies inside the package, in a checkout (an editable install) beside it.
+    for folder in Path(__file__).parents[1:3]:
+        packaged = folder / "zoo_configs" / relative
+        if packaged.is_file():
+            return packaged
     raise FileNotFoundError(f"No recipe at {str(path)!r}, and the package carries none of that name.")
 
 

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from kzoo.convert.errors import CheckpointError, reading
-from kzoo.convert.pickle_reader import MAX_BYTES, PickleReader, Storage, Tensor
+from kzoo.convert.pickle_names import Storage, Tensor
+from kzoo.convert.pickle_reader import MAX_BYTES, PickleReader
 from kzoo.convert.zip_reader import list_members, locate_member, map_file, read_member
 
 _MAGIC = 0x1950A86A20F9469CFC6C

@@ -146,7 +146,8 @@ def _member(group: h5py.Group, path: str, kind: type) -> Any:
 def _largest_text(path: Path) -> int:
     """The most bytes that one text in the file can have. Checks the heaps that texts lie in.
 
-    HDF5's library never ends reading a heap with a free space of size 0.
+    HDF5's library never ends reading a heap with a free space of size 0. Heaps are looked for in the whole file, also
+    inside of others, as one of those might be none.
     """
     data = map_file(path)
     if len(data) < 16 or data[:8] != b"\x89HDF\r\n\x1a\n":
@@ -155,6 +156,7 @@ def _largest_text(path: Path) -> int:
     if widths != b"\x08\x08":
         raise CheckpointError(f"it is HDF5 with addresses of {widths[0]} bytes, expected 8. {_REPACK}")
     largest, place = 0, data.find(_HEAP)
+    items_left = len(data) // 16  # an item takes as many bytes or more, and heaps do not overlap
     while place >= 0:
         size = int.from_bytes(data[place + 8 : place + 16], "little")
         stop = place + size
@@ -166,6 +168,9 @@ def _largest_text(path: Path) -> int:
                 if index == 0 and length == 0:
                     raise CheckpointError("its heap of texts is damaged. Fetch it anew.")
                 largest = max(largest, length if index else 0)
+                items_left -= 1
+                if items_left < 0:
+                    raise CheckpointError("its heaps of texts overlap. Fetch it anew.")
                 item += 16 + -8 * (-length // 8) if index else length
         place = data.find(_HEAP, place + 1)
     return largest

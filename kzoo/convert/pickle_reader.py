@@ -48,11 +48,13 @@ class PickleReader:
 
     Attributes:
         position: the place behind the last byte read.
+        instructions: how many have been run.
         storages: the storages that the pickle names, by key.
     """
 
     def __init__(self, data: bytes | mmap.mmap, start: int = 0) -> None:
         self.position = start
+        self.instructions = 0
         self.storages: dict[str, Storage] = {}
         self._data = data
         self._end = min(len(data), start + MAX_BYTES)
@@ -67,7 +69,7 @@ class PickleReader:
         Raises: `CheckpointError` if the pickle is damaged, or asks for anything but tensors and plain values.
         """
         try:
-            for _ in range(MAX_INSTRUCTIONS):
+            for self.instructions in range(1, MAX_INSTRUCTIONS + 1):
                 if self.position >= self._end:
                     self._take(1)
                 code = self._data[self.position]

@@ -132,9 +132,9 @@ def _read_zip(data: mmap.mmap, limit: int) -> Any:
             raise _too_large(limit)
         return memoryview(read_member(data, member, limit))
 
-    description = read_member(data, members[f"{prefix}data.pkl"], MAX_BYTES)
-    content = PickleReader(description).load()
-    return _Arrays(storage_bytes, limit, len(description)).of(content)
+    description = PickleReader(read_member(data, members[f"{prefix}data.pkl"], MAX_BYTES))
+    content = description.load()
+    return _Arrays(storage_bytes, limit, description.instructions).of(content)
 
 
 def _too_large(limit: int) -> CheckpointError:
@@ -164,9 +164,7 @@ def _read_legacy(data: mmap.mmap, limit: int) -> Any:
     order = PickleReader(data, description.position)
     places = _legacy_places(data, order.load(), order.position, description.storages)
     view = memoryview(data)
-    return _Arrays(
-        lambda storage: view[slice(*places[storage.key])], limit, description.position - machine.position
-    ).of(content)
+    return _Arrays(lambda storage: view[slice(*places[storage.key])], limit, description.instructions).of(content)
 
 
 def _legacy_places(
@@ -198,7 +196,7 @@ class _Arrays:
         self._storage_bytes = storage_bytes
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._values_left = max_values  # each value that is not shared takes a byte of the pickle or more
+        self._values_left = max_values  # each value that is not shared takes an instruction or more
         self._storages: dict[str, memoryview] = {}
         self._arrays: dict[int, np.ndarray] = {}
 
@@ -221,7 +219,7 @@ class _Arrays:
     def _array(self, tensor: Tensor) -> np.ndarray:
         storage = tensor.storage
         dtype = storage.type.dtype
-        self._bytes += math.prod(tensor.shape) * dtype.itemsize
+        self._bytes += math.prod(tensor.shape) * (4 if storage.type.bfloat16 else dtype.itemsize)
         if self._bytes > self._max_bytes:
             raise _too_large(self._max_bytes)
         if storage.key not in self._storages:
@@ -236,5 +234,7 @@ class _Arrays:
             [stride * dtype.itemsize for stride in tensor.strides],
         )
         if storage.type.bfloat16:  # float32 without its lower half
-            array = np.asarray(array.astype("<u4") << 16).view("<f4")
+            array = array.astype("<u4")
+            array <<= 16
+            array = array.view("<f4")
         return array

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import struct
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +207,17 @@ def test_truncated_anywhere(path: Path) -> None:
     for size in range(1, len(raw), 64):
         path.write_bytes(raw[:size])
         refused(path, "Cannot read")
+
+
+def test_heaps_that_overlap_are_not_walked_over_and_over(path: Path) -> None:
+    # Each of 8000 heaps reaches to the end, and has one item for each of those that follow.
+    raw, count = bytearray(b"\x89HDF\r\n\x1a\n" + bytes([0, 0, 0, 0, 0, 8, 8, 0])), 8000
+    for left in range(count, 0, -1):
+        raw += b"GCOL\1\0\0\0" + struct.pack("<QH6xQ", 32 * left, 1, 16)
+    path.write_bytes(raw)
+    start = time.process_time()
+    refused(path, "heaps of texts overlap")
+    assert time.process_time() - start < 5  # 32 million items take half a minute
 
 
 def test_a_heap_that_the_library_would_never_end_reading(path: Path) -> None:

@@ -238,7 +238,7 @@ def files(body: bytes, count: int = 4, raw: bytes = bytes(16)) -> list[bytes]:
     ]
 
 
-def refused(path: Path, raw: bytes, match: str) -> None:
+def refused(path: Path, raw: bytes, match: str, most: int = 2**22) -> None:
     """Reading fails with the one error, which names the file, and takes little memory."""
     write(path, raw)
     tracemalloc.start()
@@ -247,7 +247,7 @@ def refused(path: Path, raw: bytes, match: str) -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert repr(str(path)) in str(caught.value)
-    assert peak < 4 * 2**20
+    assert peak < most
 
 
 def test_handmade_files_are_as_torch_writes_them(tmp_path: Path) -> None:
@@ -289,6 +289,29 @@ def test_much_made_of_little(tmp_path: Path) -> None:
     many = b"(" + tensor(storage(), (2**17,), (0,)) * 4 + b"t"
     for raw in files(many):
         refused(tmp_path / "n.pth", raw, r"more than [\d,]+ bytes.*max_bytes")
+
+
+def test_bfloat16_counts_as_the_float32_that_it_becomes(tmp_path: Path) -> None:
+    values = 2**20
+    stored = storage("0", 1, "BFloat16Storage")
+    for raw in files(tensor(stored, (values,), (0,)), 1, b"\x80\x3f"):
+        path = write(tmp_path / "n.pth", raw)
+        tracemalloc.start()
+        np.testing.assert_array_equal(read_torch(path, max_bytes=4 * values)[::1000], 1.0)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 5 * values
+        with pytest.raises(CheckpointError, match="max_bytes"):
+            read_torch(path, max_bytes=4 * values - 1)
+
+
+def test_a_long_text_does_not_pay_for_shared_values(tmp_path: Path) -> None:
+    # A dict, shared by a list a thousand times, which a list shares a thousand times: a million dicts.
+    shared = EMPTY_DICT + text("a") + NONE + SET_ITEM + put(0)
+    shared += EMPTY_LIST + put(1) + b"(" + get(0) * 1000 + b"e" + EMPTY_LIST + b"(" + get(1) * 1000 + b"e"
+    pickled = program(b"(" + text("x" * 2**21) + shared + b"t")
+    for raw in (legacy_bytes(pickled), zip_bytes(pickled)):
+        refused(tmp_path / "n.pth", raw, "hold each other over and over", most=2**23)
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def set_weights(model: keras.Model, tensors: Mapping[str, Any], key_map: KeyMap, path: str) -> None:
-    """Sets every weight of a network from a checkpoint's tensors.
+    """Sets every weight of a network from a checkpoint's tensors, all of which it needs but an auxiliary head's.
 
     Everything is compared first: the network is unchanged when an error is raised.
 
@@ -70,13 +70,13 @@ def set_weights(model: keras.Model, tensors: Mapping[str, Any], key_map: KeyMap,
 
     Raises:
         CheckpointError: a key that the table does not know, a weight of the network that no key sets, or that two
-            set, or a shape that differs.
+            set, a shape that differs, or values that are not real floating-point numbers or not finite.
     """
     variables = _variables(model)
     pairs: dict[str, str] = {}
     problems: list[str] = []
     for key in tensors:
-        if key_map.is_dropped(key):
+        if key_map.is_dropped(key) or _of_absent_aux_head(key, key_map, variables):
             continue
         target = _variable(key, key_map, variables)
         if target is None:
@@ -88,6 +88,8 @@ def set_weights(model: keras.Model, tensors: Mapping[str, Any], key_map: KeyMap,
             expected, found = tuple(variables[target].shape), keras_shape(tensors[key].shape, target)
             if expected != found:
                 problems.append(f"{key} ({target}) has shape {found} in Keras' order, expected {expected}")
+            if tensors[key].dtype.kind != "f":
+                problems.append(f"{key} ({target}) holds {tensors[key].dtype}, expected floating-point numbers")
     problems += [f"nothing sets {target}" for target in variables if target not in pairs]
     if problems:
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
@@ -96,6 +98,14 @@ def set_weights(model: keras.Model, tensors: Mapping[str, Any], key_map: KeyMap,
             f"{'; '.join(problems[:4])}{more}. Expected a checkpoint of the same architecture, depth, stem, lateral "
             "connections and number of classes."
         )
+    for target, key in pairs.items():
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(np.asarray(tensors[key], "float32")).all()
+        if not finite:
+            raise CheckpointError(
+                f"{path!r} is damaged, or of a training that diverged: {key} ({target}) holds NaN or infinity, or more "
+                "than float32 can. Expected finite weights; fetch the file anew, or take an earlier checkpoint."
+            )
     for target, key in pairs.items():
         variables[target].assign(keras_array(tensors[key], target))
 
@@ -120,6 +130,16 @@ def _variables(model: keras.Model) -> dict[str, Any]:
     """The network's weights by their path below its name; a backbone's keep the names that they have in any network."""
     prefix = f"{model.name}/"
     return {weight.path.removeprefix(prefix): weight for weight in model.weights if "seed_generator" not in weight.path}
+
+
+def in_aux_head(path: str) -> bool:
+    """Whether a layer or weight is the auxiliary head's. That is for training; a network may be built without it."""
+    return path.partition("/")[0] == "aux_head"
+
+
+def _of_absent_aux_head(key: str, key_map: KeyMap, variables: Mapping[str, Any]) -> bool:
+    """Whether `key` belongs to an auxiliary head that the network does not have."""
+    return in_aux_head(key_map.layer(key.rpartition(".")[0]) or "") and not any(map(in_aux_head, variables))
 
 
 def _variable(key: str, key_map: KeyMap, variables: Mapping[str, Any]) -> str | None:

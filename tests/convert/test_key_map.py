@@ -66,6 +66,12 @@ def test_what_may_be_dropped_may_be_absent() -> None:
             r"last.weight \(dense/kernel\) has shape \(2, 4\) in Keras' order, expected \(4, 2\)",
         ),
         ({"body.1.norm.bias": np.ones(5)}, r"block1_norm/beta\) has shape \(5,\) in Keras' order, expected \(4,\)"),
+        (
+            {"last.bias": np.array([1j, 2], "complex64")},
+            r"last.bias \(dense/bias\) holds complex64, expected float",
+        ),
+        ({"last.bias": np.array([True, False])}, "holds bool, expected floating-point numbers"),
+        ({"last.bias": np.array([1, 2])}, "holds int64, expected floating-point numbers"),
         ({"body.01.conv.weight": np.ones((4, 3, 3, 2))}, "unknown"),
     ],
 )
@@ -77,6 +83,30 @@ def test_what_does_not_fit_is_named_and_changes_nothing(change: dict[str, Any], 
         set_weights(model, tensors, KEY_MAP, "a.pth")
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+@pytest.mark.parametrize("value", [np.float16("nan"), np.float32("-inf"), np.float64(1e39)])
+def test_weights_that_are_not_finite_are_named_and_change_nothing(value: np.floating) -> None:
+    model, tensors = network(), checkpoint()
+    before = model.get_weights()
+    tensors["last.bias"] = np.array([1, value])
+    tensors["old.classifier"] = np.full(3, np.nan)  # is dropped
+    with pytest.raises(CheckpointError, match=r"'a.pth' is damaged.*: last.bias \(dense/bias\) holds NaN or infinity"):
+        set_weights(model, tensors, KEY_MAP, "a.pth")
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_an_auxiliary_head_is_needed_where_the_network_has_one() -> None:
+    key_map = KeyMap("a test", (*KEY_MAP.modules, ("aux", "aux_head")), KEY_MAP.dropped)
+    head, body = {"aux.weight": np.ones((2, 3)), "aux.other": np.ones(4)}, checkpoint()
+    model = network()
+    set_weights(model, {**body, **head}, key_map, "a.pth")
+    np.testing.assert_array_equal(model.get_weights()[-1], body["last.bias"])
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, keras.layers.Dense(2, use_bias=False, name="aux_head")(inputs), name="net")
+    with pytest.raises(CheckpointError, match=r"aux\.other is unknown"):
+        set_weights(model, head, key_map, "a.pth")
 
 
 def test_two_keys_for_one_weight() -> None:

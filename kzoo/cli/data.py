@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from kzoo.cli.quiet import import_tensorflow
+
 HELP = "Check a dataset's files, or look at what training sees of them."
 
 
@@ -50,6 +52,7 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _preview(args: argparse.Namespace) -> int:
+    import_tensorflow()
     from kzoo.data import AugmentConfig, open_dataset
     from kzoo.data.preview import preview
     from kzoo.files import atomic_write

@@ -21,7 +21,7 @@ from kzoo.data.readers import DATASET_LABELS, dataset_names, open_dataset
 from kzoo.data.voc import VOC, VOC_ANIMALS
 
 if TYPE_CHECKING:
-    from kzoo.data.pipeline import steps_per_epoch, training_pipeline
+    from kzoo.data.pipeline import reading_errors, steps_per_epoch, training_pipeline
 
 __all__ = [
     "ADE20K",
@@ -47,13 +47,14 @@ __all__ = [
     "open_dataset",
     "read_image",
     "read_mask",
+    "reading_errors",
     "steps_per_epoch",
     "training_pipeline",
 ]
 
 
 def __getattr__(name: str) -> object:
-    if name in ("steps_per_epoch", "training_pipeline"):
+    if name in ("reading_errors", "steps_per_epoch", "training_pipeline"):
         from kzoo.data import pipeline
 
         return getattr(pipeline, name)

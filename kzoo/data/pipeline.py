@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +22,21 @@ CACHE_BYTES = 4 * 2**30
 
 _ORDER_STREAM = 0  # the two uses of the seed must not share random numbers
 _SAMPLE_STREAM = 1
+
+_error: Exception | None = None  # what a stream's reading raised last; TensorFlow passes on a report of it alone
+
+
+@contextlib.contextmanager
+def reading_errors() -> Iterator[None]:
+    """While the block runs, what `Dataset.read` raises in a stream is raised itself, not as a `tf.errors.OpError`."""
+    global _error
+    _error = None
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if _error is None:
+            raise
+        raise _error from error
 
 
 class _Reader:
@@ -101,7 +118,7 @@ def training_pipeline(
     Raises:
         ValueError: a crop, batch, seed or epoch out of range. While iterating, what `Dataset.read` raises comes with
             its message as `tf.errors.InvalidArgumentError` (ValueError) or `tf.errors.UnknownError`
-            (FileNotFoundError).
+            (FileNotFoundError); within `reading_errors()`, as itself.
     """
     steps = steps_per_epoch(dataset, batch_size)
     if len(crop) != 2 or min(crop) < 8:
@@ -115,7 +132,12 @@ def training_pipeline(
 
     def load(counter: np.int64) -> tuple[NDArray[np.generic], ...]:
         epoch, place = divmod(int(counter), shown)
-        image, mask = reader(int(epoch_order(len(dataset), seed, epoch)[place]))
+        try:
+            image, mask = reader(int(epoch_order(len(dataset), seed, epoch)[place]))
+        except Exception as error:
+            global _error
+            _error = error
+            raise
         rng = np.random.default_rng((seed, _SAMPLE_STREAM, epoch, place))
         return image, mask, *draw(augment, mask.shape, crop, rng)
 

@@ -7,7 +7,7 @@ from PIL import Image
 
 from kzoo.data.augment import AugmentConfig
 from kzoo.data.dataset import Dataset
-from kzoo.data.pipeline import training_pipeline
+from kzoo.data.pipeline import reading_errors, training_pipeline
 
 _COLUMNS = 4
 _OPACITY = 0.55
@@ -25,10 +25,11 @@ def preview(
         count: how many of the first epoch's samples to show.
 
     Raises:
-        ValueError: fewer samples than `count`, or a crop out of range.
+        ValueError: fewer samples than `count`, a crop out of range, or a sample that cannot be read.
     """
     stream = training_pipeline(dataset, crop=crop, batch_size=count, augment=augment, seed=seed, epochs=1, cache=False)
-    images, masks = (batch.numpy() for batch in next(iter(stream)))
+    with reading_errors():
+        images, masks = (batch.numpy() for batch in next(iter(stream)))
     colors = np.full((256, 3), 255.0)
     colors[: dataset.labels.num_classes] = dataset.labels.palette
     covered = (1 - _OPACITY) * images + _OPACITY * colors[masks]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ class EpochEnd(keras.callbacks.Callback):
         every: epochs between validations; the last epoch is always validated.
         epochs: number of epochs of the run.
         history: the rows of the epochs done before.
+
+    Raises: `ValueError` at the end of an epoch whose loss is not finite; nothing of that epoch is written.
     """
 
     def __init__(
@@ -47,6 +50,11 @@ class EpochEnd(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         row: dict[str, Any] = {"epoch": epoch + 1}
         row |= {key: round(float(value), 6) for key, value in (logs or {}).items()}
+        if not math.isfinite(row.get("loss", 0.0)):
+            raise ValueError(
+                f"The loss of epoch {epoch + 1} is {row['loss']}: training diverged. Lower optimizer.learning_rate, "
+                "or set optimizer.warmup_epochs or optimizer.clip_norm; the run folder keeps the epochs before."
+            )
         row["learning_rate"] = float(self.model.optimizer.learning_rate)
         row["seconds"] = round(time.monotonic() - self._started, 1)
         if (epoch + 1) % self.every == 0 or epoch + 1 == self.epochs:

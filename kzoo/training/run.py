@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from kzoo.data import Dataset, open_dataset, steps_per_epoch, training_pipeline
-from kzoo.files import atomic_write
+from kzoo.data import Dataset, open_dataset, reading_errors, steps_per_epoch, training_pipeline
+from kzoo.files import atomic_write, remove_partials
 from kzoo.training.config import TrainConfig, load_config, resolve_data_path, to_yaml
 from kzoo.training.curves import draw_curves
 from kzoo.training.epoch_end import EpochEnd
 from kzoo.training.network import build_model
 from kzoo.training.optimizers import build_optimizer
-from kzoo.training.run_folder import CONFIG, STATE, RunInfo, code_commit, write_info
+from kzoo.training.run_folder import CONFIG, CURVES, FILES, RESULTS, STATE, RunInfo, code_commit, write_info
 from kzoo.training.state import load_state
 from kzoo.training.strategy import make_strategy
 from kzoo.training.validation import Validator
@@ -45,11 +47,11 @@ def train(
         verbose: as for `keras.Model.fit`.
 
     Returns: the content of `results.json`.
-    Raises: `ValueError` if the folder holds a run of another config, or the recipe does not fit the data.
+    Raises: `ValueError` if the folder holds a run of another config, the recipe does not fit the data, a picture or
+        mask is damaged, or the loss is no longer finite.
     """
     path = folder / CONFIG
-    resuming = path.exists()
-    if resuming and load_config(path) != config:
+    if path.exists() and load_config(path) != config:
         raise ValueError(
             f"{str(folder)!r} holds a run of another config ({CONFIG} there differs). "
             "Give this run another folder with --run, or delete that one."
@@ -57,17 +59,47 @@ def train(
     root = resolve_data_path(config.data.root)
     train_set = open_dataset(config.data.dataset, root, config.data.train_split)
     val_set = open_dataset(config.data.dataset, root, config.data.val_split)
-    steps = steps_per_epoch(train_set, config.data.batch_size)
+    for dataset in (train_set, val_set):
+        if not len(dataset):
+            raise ValueError(f"The split {dataset.split!r} of {str(root)!r} has no pictures; training needs some.")
+    for name in FILES:
+        remove_partials(folder / name)
+    with reading_errors(), _dtype_policy(config.train.precision):
+        history = _train(config, folder, train_set, val_set, command, tensorboard, verbose)
+    return _finish(folder, history, train_set)
 
+
+@contextlib.contextmanager
+def _dtype_policy(name: str) -> Iterator[None]:
+    """While the block runs, Keras' global policy is `name`."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(name)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _train(
+    config: TrainConfig,
+    folder: Path,
+    train_set: Dataset,
+    val_set: Dataset,
+    command: str,
+    tensorboard: bool,
+    verbose: int | str,
+) -> list[dict[str, Any]]:
+    """Builds the network and trains it to the last epoch; the log's rows."""
+    steps = steps_per_epoch(train_set, config.data.batch_size)
     strategy = make_strategy(config.train.devices)
     keras.utils.set_random_seed(config.train.seed)
-    keras.config.set_dtype_policy(config.train.precision)
     with strategy.scope():
         model = build_model(config, train_set)
         model.compile(optimizer=build_optimizer(config.optimizer, model, config.train.epochs, steps))
         model.optimizer.build(model.trainable_variables)
 
-    if not resuming:  # only now: a recipe that does not fit leaves no folder behind
+    path = folder / CONFIG
+    if not path.exists():  # only now: a recipe that does not fit leaves no folder behind
         folder.mkdir(parents=True, exist_ok=True)
         labels = train_set.labels
         write_info(folder, RunInfo(command, code_commit(), labels.class_names, labels.palette, labels.ignore_label))
@@ -91,7 +123,7 @@ def train(
             callbacks=callbacks,
             verbose=verbose,
         )
-    return _finish(folder, history, train_set)
+    return history
 
 
 def _pipeline(config: TrainConfig, dataset: Dataset, first_epoch: int) -> Any:
@@ -117,7 +149,7 @@ def _finish(folder: Path, history: list[dict[str, Any]], dataset: Dataset) -> di
         "val_iou": dict(zip(dataset.labels.class_names, best["val_iou"], strict=True)),
         "seconds": round(sum(row["seconds"] for row in history), 1),
     }
-    with atomic_write(folder / "results.json") as temporary:
+    with atomic_write(folder / RESULTS) as temporary:
         temporary.write_text(json.dumps(results, indent=2) + "\n")
-    draw_curves(history, folder / "curves.png")
+    draw_curves(history, folder / CURVES)
     return results

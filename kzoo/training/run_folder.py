@@ -18,6 +18,9 @@ LOG = "log.csv"
 STATE = "state.npz"
 BEST_WEIGHTS = "best.weights.h5"
 LAST_WEIGHTS = "last.weights.h5"
+RESULTS = "results.json"
+CURVES = "curves.png"
+FILES = (CONFIG, INFO, LOG, STATE, BEST_WEIGHTS, LAST_WEIGHTS, RESULTS, CURVES)
 
 
 @dataclass(frozen=True)

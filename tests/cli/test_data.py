@@ -40,3 +40,10 @@ def test_preview_writes_a_picture(root: Path) -> None:
     assert main(words) == 0
     with Image.open(output) as picture:
         assert picture.size == (80, 64)
+
+
+def test_preview_names_a_bad_mask(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(np.full((20, 24), 9, np.uint8)).save(root / "train" / "masks" / "b.png")
+    assert main(["data", "preview", "--data", str(root), "--count", "2", "--output", str(root / "p.png")]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("kzoo: error: ") and "b.png" in err and "Traceback" not in err

@@ -103,3 +103,11 @@ def test_a_state_of_another_network_is_refused(tmp_path, change):
     np.savez(tmp_path / "state.npz", **arrays)
     with pytest.raises(ValueError, match=r"state\.npz.* does not fit this network: .*(\(2, 1\)|optimizer/3)"):
         load_state(tmp_path / "state.npz", network())
+
+
+def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
+    callback = EpochEnd(tmp_path, lambda: {}, every=1, epochs=3, history=[])
+    callback.set_model(network())
+    with pytest.raises(ValueError, match=r"The loss of epoch 2 is nan: .* optimizer\.learning_rate"):
+        callback.on_epoch_end(1, {"loss": float("nan")})
+    assert not list(tmp_path.iterdir())

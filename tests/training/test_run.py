@@ -3,16 +3,21 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from kzoo.data import AugmentConfig, Labels, open_dataset, training_pipeline
+from kzoo.losses import cross_entropy
 from kzoo.training import load_config, run, train
 
 DEADLINE = 300  # seconds; far beyond what a run takes, so that a run that hangs fails the test
@@ -52,6 +57,49 @@ def test_goes_on_after_kill_as_if_nothing_had_happened(recipe, tmp_path):
     for row, again in zip(*histories, strict=True):
         assert row["loss"] == pytest.approx(again["loss"], rel=1e-4)
         assert row["val_miou"] == pytest.approx(again["val_miou"], abs=1e-3)
+
+
+class OneConvolution(keras.Sequential):
+    """The smallest network that `train` takes."""
+
+    num_classes, ignore_label = 2, 255
+
+    def __init__(self, *_):
+        super().__init__([keras.Input((None, None, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(2, 1)])
+
+    @property
+    def head_variables(self):
+        return self.trainable_variables
+
+    def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
+        return cross_entropy(y, y_pred)
+
+
+def test_two_devices_with_averaged_weights_go_on(recipe, tmp_path, monkeypatch):
+    """The state has the weights that training goes on from, the weights' file their average, on each device."""
+    monkeypatch.setattr(run, "build_model", OneConvolution)
+    config, folder = load_config(recipe, ["train.epochs=2", "train.devices=2"]), tmp_path / "run"
+
+    class Stops(run.EpochEnd):
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(run, "EpochEnd", Stops)
+        train(config, folder, verbose=0)
+    assert train(config, folder, verbose=0)["epochs"] == 2
+    train(config, tmp_path / "whole", verbose=0)
+    kernels = []
+    for name in ("run", "whole"):
+        with np.load(tmp_path / name / "state.npz") as state:
+            assert state["optimizer/0"] == 12  # the steps of both epochs
+            kernels += [state["model/0"], state["optimizer/1"]]
+        averaged = OneConvolution()
+        averaged.load_weights(tmp_path / name / "last.weights.h5")
+        np.testing.assert_array_equal(averaged.weights[0], kernels[-1])
+    assert not np.allclose(kernels[0], kernels[1], atol=1e-5)
+    np.testing.assert_allclose(kernels[:2], kernels[2:], rtol=1e-5, atol=1e-6)
 
 
 def test_folder_of_a_run(recipe, tmp_path):
@@ -95,6 +143,44 @@ def test_seed_and_precision_are_set_before_the_network_is_built(recipe, tmp_path
     assert policy == "mixed_bfloat16"
     assert built() == ("float32", number)
     assert built("train.seed=8")[1] != number
+
+
+def test_what_a_run_leaves_as_it_was(recipe, tmp_path, monkeypatch):
+    def build_model(config, dataset):
+        raise RuntimeError
+
+    monkeypatch.setattr(run, "build_model", build_model)
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in (".partial-k3x-state.npz", ".partial-k3x-mine.txt"):
+        (folder / name).touch()
+    with pytest.raises(RuntimeError):
+        train(load_config(recipe, ["train.precision=mixed_bfloat16"]), folder)
+    assert keras.config.dtype_policy().name == "float32"
+    # What a killed run left half-written is swept, and nothing else.
+    assert [path.name for path in folder.iterdir()] == [".partial-k3x-mine.txt"]
+
+
+def test_a_bad_mask_is_named(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "build_model", OneConvolution)
+    config = load_config(recipe, ["train.epochs=1"])
+    bad = Path(config.data.root) / "train" / "masks" / "3.png"
+    Image.fromarray(np.full((60, 70), 9, np.uint8)).save(bad)
+    with pytest.raises(ValueError, match=re.escape(str(bad))):
+        train(config, tmp_path / "run", verbose=0)
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_an_empty_split_is_refused(recipe, tmp_path, split, monkeypatch):
+    opened = run.open_dataset
+
+    def open_dataset(name, root, wanted):
+        dataset = opened(name, root, wanted)
+        return replace(dataset, samples=()) if wanted == split else dataset
+
+    monkeypatch.setattr(run, "open_dataset", open_dataset)
+    with pytest.raises(ValueError, match=f"The split '{split}' of .* has no pictures"):
+        train(load_config(recipe), tmp_path / "run")
 
 
 def test_the_stream_is_the_recipes(recipe):

@@ -41,7 +41,10 @@ def test_a_recipe_of_the_package_is_found_from_anywhere(folders: list[Path]) -> 
     assert folders == [Path("runs/camvid_encnet_mnv2")]
 
 
-def test_only_kzoo_tells_its_progress(folders: list[Path]) -> None:
+def test_only_kzoo_tells_its_progress(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "level", logging.WARNING)
+    monkeypatch.setattr(root, "handlers", [])  # pytest's own, which `logging.basicConfig` would leave alone
     assert main(["train", str(CAMVID)]) == 0
     assert logging.getLogger("kzoo").isEnabledFor(logging.INFO)
     assert not logging.getLogger("tensorflow").isEnabledFor(logging.INFO)

@@ -40,8 +40,8 @@ def resnet50(
         output_stride: 8, 16 or 32, the stride of the last features. Where a stage would pass it, its stride becomes
             dilation ("atrous"): the features stay those of the undilated network, computed at more places.
         weights: None for fresh weights; `"imagenet"` for published ones (stem b torchvision's, c MMSegmentation's v1c,
-            s PyTorch-Encoding's), fetched and converted once; or the path of a `.weights.h5` file that kzoo saved from
-            this backbone.
+            s PyTorch-Encoding's), fetched and converted once; or the path of a checkpoint of theirs (`.pth`), or of a
+            `.weights.h5` file that kzoo saved from this backbone.
         name: the Keras model's name.
 
     Returns:
@@ -99,10 +99,11 @@ def _resnet(
         features[f"c{stage}"], strides[f"c{stage}"] = x, stride
 
     backbone = Backbone(inputs, features, strides=strides, preprocessing=IMAGENET_MEAN_STD, name=name)
-    if weights == "imagenet":
+    is_checkpoint = str(weights).endswith((".pth", ".pt"))
+    if weights == "imagenet" or is_checkpoint:
         from kzoo.zoo.imagenet import load_imagenet
 
-        load_imagenet(backbone, depth_name, stem)
+        load_imagenet(backbone, depth_name, stem, weights if is_checkpoint else None)
     elif weights is not None:
         load_backbone_weights(backbone, weights)
     return backbone

@@ -35,7 +35,10 @@ def load_backbone_weights(backbone: Backbone, path: str | os.PathLike[str]) -> N
         except (ValueError, OSError, KeyError) as error:
             raise ValueError(f"{str(path)!r} does not fit the backbone {backbone.name!r}: {error}") from error
     else:
-        raise ValueError(f"Backbone weights are read from `.weights.h5` or `.npz` files. Received: {str(path)!r}")
+        raise ValueError(
+            "Backbone weights are read from `.weights.h5` or `.npz` files; ResNets also take a checkpoint (`.pth`) as "
+            f"weights=PATH. Received: {str(path)!r}"
+        )
 
 
 def _load_folded(backbone: Backbone, path: Path) -> None:

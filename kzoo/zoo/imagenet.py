@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -57,18 +58,21 @@ def backbone_cards() -> tuple[BackboneCard, ...]:
     return tuple(cards)
 
 
-def load_imagenet(model: Backbone, backbone: str, stem: str) -> None:
+def load_imagenet(model: Backbone, backbone: str, stem: str, path: str | os.PathLike[str] | None = None) -> None:
     """Sets a ResNet's weights to the published ones, fetched and converted where necessary.
 
     Args:
         model: the network, at any output stride.
         backbone, stem: what it is, e.g. `"resnet50"`, `"s"`.
+        path: a checkpoint of the publisher's layout, taken in place of the published one.
 
     Raises:
-        ValueError: nobody published weights of this depth and stem.
+        FileNotFoundError: there is no file at `path`.
+        ValueError: nobody published weights of this depth and stem, or the checkpoint does not fit.
         FetchError: they are not in the cache and no address gives them.
     """
-    from kzoo.zoo.published import load_published
+    from kzoo.backbones import create
+    from kzoo.zoo.published import load_checkpoint, load_published
 
     cards = {(card.backbone, card.stem): card for card in backbone_cards()}
     if (backbone, stem) not in cards:
@@ -77,4 +81,7 @@ def load_imagenet(model: Backbone, backbone: str, stem: str) -> None:
             f"There are no published ImageNet weights of {backbone} with stem {stem!r}. There are: {known}."
         )
     card = cards[backbone, stem]
-    load_published(model, card.name, card.source)
+    if path is None:
+        load_published(model, card.name, card.source, lambda: create(backbone, output_stride=32, stem=stem))
+    else:
+        load_checkpoint(model, Path(path), card.source)

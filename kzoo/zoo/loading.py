@@ -5,9 +5,10 @@ Keras is imported when a network is built, so that the registry stays quick.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -43,7 +44,8 @@ def load(
             layers that are fresh are logged as a warning and listed in `model.fresh_layers`.
         input_shape: (height, width, 3) that the network is going to be used at, kept as `model.input_shape` with the
             batch's None in front; None is any size.
-        **model_args: arguments of the architecture in place of the card's, e.g. `output_stride=8`.
+        **model_args: arguments of the architecture in place of the card's, e.g. `output_stride=8`, with which the
+            weights still fit. Of a published network the auxiliary head may be left out: `aux=False`.
 
     Returns:
         The network, with `card`, `fresh_layers` (names; empty where all weights came from the file) and, if the
@@ -71,21 +73,20 @@ def load(
         )
     from kzoo.models import create_model
 
-    def build(count: int) -> Segmenter:
-        return create_model(card.architecture.name, count, {**card.architecture.args, **model_args})
-
+    args = {**card.architecture.args, **model_args}
+    build = functools.partial(create_model, card.architecture.name, classes, args)
     fresh: tuple[str, ...] = ()
     if weights is None:
-        model = build(classes)
+        model = build()
     elif weights == "default" and card.weights is not None:
         path = _verified(card, card.weights)
-        model = build(classes)
+        model = build()
         fresh = _load_keeping_body(model, path, card.num_classes)
     elif str(weights).endswith(".weights.h5"):
-        model = build(classes)
+        model = build()
         fresh = _load_keeping_body(model, Path(weights), card.num_classes)
     else:
-        model, fresh = _from_checkpoint(card, None if weights == "default" else Path(weights), build, classes)
+        model, fresh = _from_checkpoint(card, None if weights == "default" else Path(weights), classes, args)
     if fresh:
         _log.warning(
             "%s with %d classes in place of %d: fresh, to be trained: %s. All other weights are kept.",
@@ -114,6 +115,12 @@ def open_model(name_or_run: str | os.PathLike[str]) -> Segmenter:
     if is_model(str(name_or_run)):
         return load(str(name_or_run))
     if not folder.is_dir():
+        if folder.is_file() or folder.suffix in (".pth", ".pt"):
+            raise ValueError(
+                f"{str(name_or_run)!r} does not say which network its weights are of. Convert a checkpoint by "
+                "`kzoo convert FILE.pth --to NAME -o FILE.weights.h5`, with a NAME of `kzoo list`; a recipe then "
+                "starts from it by `init: FILE.weights.h5`, and kzoo.load(NAME, weights='FILE.weights.h5') opens it."
+            )
         how = "`kzoo list` shows all models; a run folder of `kzoo train` or a .keras file is taken too."
         raise unknown_name("model or run folder", str(name_or_run), list_models(), how)
     from kzoo.models import create_model
@@ -137,9 +144,10 @@ def open_model(name_or_run: str | os.PathLike[str]) -> Segmenter:
 
 
 def _from_checkpoint(
-    card: Card, path: Path | None, build: Callable[[int], Segmenter], classes: int
+    card: Card, path: Path | None, classes: int, args: dict[str, Any]
 ) -> tuple[Segmenter, tuple[str, ...]]:
     """A network with a checkpoint's weights (None: the published one's), and the layers that are fresh."""
+    from kzoo.models import create_model
     from kzoo.zoo.published import load_checkpoint, load_published
 
     if card.source is None:
@@ -147,15 +155,17 @@ def _from_checkpoint(
             f"Weights of {card.name!r} are read from `.weights.h5` files; its card names no other source. "
             f"Received: weights={str(path)!r}"
         )
-    converted = build(card.num_classes)
+    model = create_model(card.architecture.name, classes, args)
+    # What is published, and kept converted, is the card's own network; a file of the user's may be of the arguments.
+    stored_args = card.architecture.args if path is None else args
+    build = functools.partial(create_model, card.architecture.name, card.num_classes, stored_args)
+    same = (classes, args) == (card.num_classes, stored_args)
+    stored = model if same else build()
     if path is None:
-        load_published(converted, card.name, card.source)
+        load_published(stored, card.name, card.source, build)
     else:
-        load_checkpoint(converted, path, card.source)
-    if classes == card.num_classes:
-        return converted, ()
-    model = build(classes)
-    return model, _copy_body(converted, model, card.name)
+        load_checkpoint(stored, path, card.source)
+    return model, () if same else _copy_body(stored, model, card.name)
 
 
 def _load_keeping_body(model: Segmenter, path: Path, card_classes: int) -> tuple[str, ...]:
@@ -163,10 +173,7 @@ def _load_keeping_body(model: Segmenter, path: Path, card_classes: int) -> tuple
     from kzoo.zoo.weights_io import load_weights
 
     def differs_by_classes(in_file: tuple[int, ...], in_model: tuple[int, ...]) -> bool:
-        return len(in_file) == len(in_model) and all(
-            have == want or (have == card_classes and want == model.num_classes)
-            for have, want in zip(in_file, in_model, strict=True)
-        )
+        return in_model == _with_classes(in_file, card_classes, model.num_classes)
 
     return load_weights(model, path, differs_by_classes if model.num_classes != card_classes else None)
 
@@ -204,7 +211,7 @@ def start_from(model: Segmenter, init: str) -> tuple[str, ...]:
     if init.endswith(".weights.h5"):
         from kzoo.zoo.weights_io import load_weights
 
-        fresh = load_weights(model, init, lambda _, ours: model.num_classes in ours)
+        fresh = load_weights(model, init, lambda theirs, ours: ours == (*theirs[:-1], model.num_classes))
     else:
         fresh = _copy_body(open_model(init), model, init)
     if fresh:
@@ -213,18 +220,27 @@ def start_from(model: Segmenter, init: str) -> tuple[str, ...]:
 
 
 def _copy_body(source: Segmenter, target: Segmenter, name: str) -> tuple[str, ...]:
-    """Copies the weights that do not depend on the number of classes; returns the names of the other layers."""
+    """Copies the weights that do not depend on the number of classes; returns the names of the other layers.
+
+    An auxiliary head of `source` is not needed.
+    """
+    from kzoo.convert.key_map import in_aux_head
+
     theirs, ours = ({w.path.removeprefix(f"{m.name}/"): w for w in m.weights} for m in (source, target))
-    different = sorted(theirs.keys() ^ ours.keys()) or [
-        path
+    problems = [f"it has no {path}" for path in ours if path not in theirs]
+    problems += [f"it has {path} too" for path in theirs if path not in ours and not in_aux_head(path)]
+    problems += [
+        f"its {path} has shape {tuple(theirs[path].shape)}, expected {tuple(weight.shape)}"
         for path, weight in ours.items()
-        if tuple(weight.shape) != tuple(theirs[path].shape)
+        if path in theirs
+        and tuple(weight.shape) != tuple(theirs[path].shape)
         and tuple(weight.shape) != _with_classes(theirs[path].shape, source.num_classes, target.num_classes)
     ]
-    if different:
+    if problems:
+        more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise ValueError(
-            f"{name!r} has another architecture than this network: they differ in {', '.join(different[:4])}"
-            f"{' and more' if len(different) > 4 else ''}. Expected the same backbone, heads and arguments."
+            f"{name!r} has another architecture than this network: {'; '.join(problems[:4])}{more}. Expected the same "
+            "backbone, heads and arguments."
         )
     fresh = []
     for path, weight in ours.items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,19 +22,20 @@ from kzoo.zoo.fetching import fetch
 if TYPE_CHECKING:
     import keras
 
-CONVERSION = 1
+CONVERSION = 2
 """Raised whenever a checkpoint's conversion comes to give other weights."""
 
 _log = logging.getLogger("kzoo")
 
 
-def load_published(model: keras.Model, name: str, source: Source) -> None:
+def load_published(model: keras.Model, name: str, source: Source, build: Callable[[], keras.Model]) -> None:
     """Sets all weights of a network, built as its card says, to the published ones.
 
     Args:
         model: the network.
         name: its card's.
         source: where they are published.
+        build: makes the network anew: in half precision it would give a conversion that rounds every later load.
 
     Raises:
         FetchError: they are not in the cache and no address gives them.
@@ -49,6 +51,12 @@ def load_published(model: keras.Model, name: str, source: Source) -> None:
     if source.file.checksum is not None and _is_sound(converted, note, origin):
         load_conversion(model, converted)
         return
+    if model.variable_dtype not in ("float32", "float64"):
+        exact = _in_float32(build)
+        load_published(exact, name, source, build)
+        for weight, value in zip(model.weights, exact.weights, strict=True):
+            weight.assign(value)
+        return
     load_checkpoint(model, fetch(source.file), source)
     try:
         with file_lock(converted):
@@ -59,6 +67,17 @@ def load_published(model: keras.Model, name: str, source: Source) -> None:
                 temporary.write_text(json.dumps({**origin, "sha256": digest(converted)}, indent=1) + "\n")
     except OSError as error:  # a cache that cannot be written to costs time, not the network
         _log.warning("The converted weights cannot be kept in %s: %s", converted.parent, error)
+
+
+def _in_float32(build: Callable[[], keras.Model]) -> keras.Model:
+    import keras
+
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        return build()
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def load_conversion(model: keras.Model, path: Path) -> None:

@@ -83,5 +83,5 @@ def test_files_that_do_not_fit_are_named(folded: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=rf"{name}\.npz'(: entry 'Conv1/kernel' is damaged| is no `\.npz` file)"):
             mobilenet_v2(width=0.35, weights=tmp_path / f"{name}.npz")
     (tmp_path / "model.pth").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"`\.weights\.h5` or `\.npz` files\. Received: .*model\.pth"):
+    with pytest.raises(ValueError, match=r"`\.weights\.h5` or `\.npz` files; .* Received: .*model\.pth"):
         load_backbone_weights(mobilenet_v2(width=0.35), tmp_path / "model.pth")

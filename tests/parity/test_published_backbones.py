@@ -35,6 +35,9 @@ def test_a_checkpoint_gives_the_backbone_that_it_was_saved_from(stem, tmp_path, 
     monkeypatch.setenv("KZOO_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(published, "fetch", lambda file: fetched.append(file.filename) or path)
 
+    # Half precision rounds what is computed with, not the conversion that the others find in the cache.
+    keras.config.set_dtype_policy("bfloat16")
+    half = create("resnet50", output_stride=32, weights="imagenet", stem=stem)
     keras.config.set_dtype_policy("float64")
     backbone = create("resnet50", output_stride=8, weights="imagenet", stem=stem)
     with torch.no_grad():
@@ -43,11 +46,11 @@ def test_a_checkpoint_gives_the_backbone_that_it_was_saved_from(stem, tmp_path, 
         array = feature.numpy().transpose(0, 2, 3, 1)
         found = np.asarray(backbone(images)[name])
         np.testing.assert_allclose(found, array, rtol=0, atol=1e-9 * np.ptp(array), err_msg=name)
-    # At another stride the conversion is found in the cache.
-    again = create("resnet50", output_stride=32, weights="imagenet", stem=stem)
-    for first, second in zip(backbone.weights, again.weights, strict=True):
-        np.testing.assert_array_equal(first, second)
     assert len(fetched) == 1
+    by_path = create("resnet50", output_stride=32, weights=path, stem=stem)
+    for weight, same, rounded in zip(backbone.weights, by_path.weights, half.weights, strict=True):
+        np.testing.assert_array_equal(weight, same)
+        np.testing.assert_allclose(np.asarray(rounded, "float64"), weight, rtol=2**-8)
 
 
 def test_cards() -> None:
@@ -67,6 +70,9 @@ def test_cards() -> None:
 def test_errors(tmp_path, monkeypatch) -> None:
     with pytest.raises(ValueError, match=r"no published ImageNet weights of resnet152 with stem 'c'"):
         create("resnet152", output_stride=32, weights="imagenet", stem="c")
+    torch.save({"conv1.0.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "s.pth")
+    with pytest.raises(ValueError, match=r"s\.pth' does not fit .* of torchvision: conv1\.0\.weight is unknown"):
+        create("resnet50", output_stride=32, weights=tmp_path / "s.pth", stem="b")
     monkeypatch.setenv("KZOO_HOME", str(tmp_path))
     monkeypatch.setenv("KZOO_OFFLINE", "1")
     with pytest.raises(FetchError, match=r"resnet50s-a75c83cf\.pth"):

@@ -199,6 +199,30 @@ def test_open_model_takes_runs_and_names(zoo: Path, source: Any, tmp_path: Path)
         open_model("tinny")
 
 
+@pytest.mark.parametrize("name", ["mine.pth", "mine.weights.h5", "absent.pth"])
+def test_a_file_of_weights_is_no_network(tmp_path: Path, source: Any, name: str) -> None:
+    path = tmp_path / name
+    if "absent" not in name:
+        path.write_bytes(b"weights")
+    words = f"{name}' does not say which network .*`kzoo convert FILE.pth --to NAME -o FILE.weights.h5`.*`init: FILE"
+    with pytest.raises(ValueError, match=words):
+        open_model(path)
+    if path.suffix == ".pth":
+        with pytest.raises(ValueError, match=words):
+            start_from(source, str(path))
+
+
+def test_only_the_classes_may_differ_from_a_file(zoo: Path, tmp_path: Path) -> None:
+    # A number of codewords is no number of classes, even where they are the same number.
+    path = tmp_path / "three.weights.h5"
+    save_weights(create_model("encnet", CLASSES, {**ARGS, "num_codewords": CLASSES}), path)
+    assert len(start_from(create_model("encnet", 8, {**ARGS, "num_codewords": CLASSES}), str(path))) == 3
+    with pytest.raises(ValueError, match=r"'context/encoding' \(weight 0\) has shape \(8, 8\), in the file \(3, 8\)"):
+        start_from(create_model("encnet", 8, {**ARGS, "num_codewords": 8}), str(path))
+    with pytest.raises(ValueError, match=r"'context/encoding' \(weight 0\) has shape \(5, 8\), in the file \(3, 8\)"):
+        kzoo.load("tiny", weights=path, num_classes=5, num_codewords=5)
+
+
 def test_open_model_takes_saved_networks(source: Any, tmp_path: Path) -> None:
     path = tmp_path / "mine.keras"
     with pytest.raises(FileNotFoundError, match=r"No file '.*mine.keras'"):

@@ -8,6 +8,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 import yaml
@@ -21,7 +22,7 @@ from kzoo.errors import FetchError  # noqa: E402
 from kzoo.models import Segmenter, create_model  # noqa: E402
 from kzoo.zoo import published, registry  # noqa: E402
 
-ARGS = {"backbone": "mobilenet_v2", "backbone_args": {"width": 0.35}, "output_stride": 32, "filters": 8, "aux": False}
+ARGS = {"backbone": "mobilenet_v2", "backbone_args": {"width": 0.35}, "output_stride": 32, "filters": 8}
 LABELS = {"class_names": ["road", "sky", "car"], "palette": [[0, 0, 0], [1, 2, 3], [4, 5, 6]], "ignore_label": 255}
 TORCH_NAMES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "bias": "bias"}
 TORCH_NAMES |= {"moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -139,10 +140,43 @@ def test_another_number_of_classes(card: dict[str, Any], source: Segmenter, capl
     publish(card)
     with caplog.at_level(logging.WARNING):
         model = kzoo.load("tiny", num_classes=7)
-    assert model.fresh_layers == ("classifier",) and "classifier" in caplog.text
+    assert model.fresh_layers == ("aux_head/classifier", "classifier") and "classifier" in caplog.text
     for weight, expected in zip(model.weights, source.weights, strict=True):
         if "classifier" not in weight.path:
             np.testing.assert_array_equal(weight, expected)
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_other_arguments_than_the_cards(card: dict[str, Any], home: Path, source: Segmenter, cached: bool) -> None:
+    publish(card)
+    if cached:
+        kzoo.load("tiny")
+    words = r"'tiny' has another architecture.*: its feature_head/conv5/conv/kernel has shape .* 8\), expected .* 16\)"
+    with pytest.raises(ValueError, match=words):
+        kzoo.load("tiny", filters=16)
+    if not cached:
+        (home / "tiny.tiny.json").unlink()
+    model = kzoo.load("tiny", num_classes=7, aux=False)
+    assert model.fresh_layers == ("classifier",)
+    by_path = {weight.path.removeprefix("fcn/"): weight for weight in source.weights}
+    for weight in model.weights:
+        if "classifier" not in weight.path:
+            np.testing.assert_array_equal(weight, by_path[weight.path.removeprefix(f"{model.name}/")])
+    assert_same(kzoo.load("tiny"), source)  # the conversion is the card's own network
+
+
+def test_half_precision_rounds_no_later_load(card: dict[str, Any], server: Any, source: Segmenter) -> None:
+    publish(card)
+    keras.config.set_dtype_policy("bfloat16")
+    half = [kzoo.load("tiny"), kzoo.load("tiny")]  # the second from the cache
+    assert keras.config.dtype_policy().name == "bfloat16"
+    keras.config.set_dtype_policy("float32")
+    assert_same(kzoo.load("tiny"), source)
+    assert server.asked() == ["/tiny.pth"]
+    for model in half:
+        assert model.backbone.weights[0].dtype == "bfloat16"
+        for weight, expected in zip(model.weights, source.weights, strict=True):
+            np.testing.assert_allclose(np.asarray(weight, "float32"), expected, rtol=2**-8, err_msg=weight.path)
 
 
 def test_a_checkpoint_by_its_path(card: dict[str, Any], tmp_path: Path, source: Segmenter, checkpoint: bytes) -> None:
@@ -150,6 +184,8 @@ def test_a_checkpoint_by_its_path(card: dict[str, Any], tmp_path: Path, source: 
     path = tmp_path / "mine.pth"
     path.write_bytes(checkpoint)
     assert_same(kzoo.load("tiny", weights=path), source)
+    without = kzoo.load("tiny", weights=path, aux=False)
+    np.testing.assert_array_equal(without.classifier.kernel, source.classifier.kernel)
     path.write_bytes(checkpoint[: len(checkpoint) // 2])
     with pytest.raises(ValueError, match=r"mine\.pth"):
         kzoo.load("tiny", weights=path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from kzoo.zoo.cache import cached
+from kzoo.zoo.cache import cached, conversion_path
 from kzoo.zoo.card import Card, Licence, Normalization, Published, Source
 from kzoo.zoo.imagenet import BackboneCard, backbone_cards
 from kzoo.zoo.registry import get_card
@@ -42,7 +42,7 @@ def _lines(card: Card) -> list[str]:
         lines.append(f"  weights       {weights.file}, {weights.bytes / 1e6:.1f} MB, {weights.dtype}")
         lines.append(f"                sha256 {weights.sha256}")
     elif card.source:
-        lines += _source(card.source)
+        lines += _source(card.name, card.source)
     else:
         lines.append("  weights       none")
     if card.trained:
@@ -64,7 +64,7 @@ def _backbone_lines(card: BackboneCard) -> list[str]:
         f"  {card.description}",
         f'  use           kzoo.backbones.create("{card.backbone}", stem="{card.stem}", weights="imagenet")',
         f"  normalised    {_normalization(card.normalization)}, by the networks built on it",
-        *_source(card.source),
+        *_source(card.name, card.source),
         *_published(card.published),
         *_licence(card.licence),
     ]
@@ -90,9 +90,9 @@ def _normalization(normalization: Normalization) -> str:
     return f"mean {mean}; standard deviation {std}"
 
 
-def _source(source: Source) -> list[str]:
+def _source(name: str, source: Source) -> list[str]:
     """The published file and what the cache holds of it."""
-    state = cached(source.file)
+    state, conversion = cached(source.file), conversion_path(name, source.file)
     size = f"{state.bytes / 1e6:.1f} MB, " if state.bytes else ""
     return [
         f"  weights       {source.file.filename}, published, {source.file.checksum or 'no checksum'}",
@@ -100,6 +100,7 @@ def _source(source: Source) -> list[str]:
         f"                address checked: {source.checked}; converter: {source.converter}",
         f"  cache         {state.status}: {size}{state.detail}",
         f"                {state.path}",
+        *([f"                converted: {conversion}"] if conversion.is_file() else []),
     ]
 
 

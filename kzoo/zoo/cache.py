@@ -114,6 +114,11 @@ def cached(remote: RemoteFile) -> CacheState:
     return CacheState(path, size, "verified" if remote.checksum else "pinned", f"{checksum} ({origin})", checksum)
 
 
+def conversion_path(name: str, remote: RemoteFile) -> Path:
+    """Where the file is kept converted into the network `name`; see `kzoo.zoo.published`."""
+    return cache_folder() / f"{Path(remote.filename).stem}.{name}.weights.h5"
+
+
 def mismatch(path: Path, checksum: str) -> str | None:
     """None if the file has the checksum (`sha1:...` or `sha256:...`), else a phrase that gives both."""
     algorithm, _, expected = checksum.partition(":")

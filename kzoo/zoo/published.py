@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from kzoo.convert import SOURCES, read_torch, set_weights, state_dict
 from kzoo.files import atomic_write, digest, remove_partials
-from kzoo.zoo.cache import cache_folder, file_lock
+from kzoo.zoo.cache import conversion_path, file_lock
 from kzoo.zoo.card import Source
 from kzoo.zoo.fetching import fetch
 
@@ -41,7 +41,7 @@ def load_published(model: keras.Model, name: str, source: Source, build: Callabl
         FetchError: they are not in the cache and no address gives them.
         ValueError: the checkpoint does not fit the network.
     """
-    converted = cache_folder() / f"{Path(source.file.filename).stem}.{name}.weights.h5"
+    converted = conversion_path(name, source.file)
     origin: dict[str, object] = {
         "checksum": source.file.checksum,
         "conversion": CONVERSION,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -227,7 +228,7 @@ def test_convert_and_info(
     out = capsys.readouterr().out
     for fact in ("tiny.pth, published, sha256:", "address checked: never", "cache         absent", "miou 50.0% (val)"):
         assert fact in out
-    assert "a paper; not measured by kzoo" in out
+    assert "a paper; not measured by kzoo" in out and "converted:" not in out
     path = tmp_path / "mine.pth"
     path.write_bytes(checkpoint)
     assert main(["convert", str(path), "--to", "tiny", "-o", str(tmp_path / "mine.weights.h5")]) == 0
@@ -235,6 +236,7 @@ def test_convert_and_info(
     kzoo.load("tiny")
     capsys.readouterr()
     assert main(["info", "tiny"]) == 0
-    assert "cache         verified" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "cache         verified" in out and re.search(r"converted: .*tiny.tiny.weights.h5\n", out)
     assert main(["list"]) == 0
     assert "50.0% val published" in capsys.readouterr().out

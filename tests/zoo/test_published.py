@@ -187,6 +187,8 @@ def test_a_checkpoint_by_its_path(card: dict[str, Any], tmp_path: Path, source: 
     assert_same(kzoo.load("tiny", weights=path), source)
     without = kzoo.load("tiny", weights=path, aux=False)
     np.testing.assert_array_equal(without.classifier.kernel, source.classifier.kernel)
+    with pytest.raises(ValueError, match=r"mine\.pth' does not fit .*feature_head"):  # it may be of the arguments
+        kzoo.load("tiny", weights=path, filters=16)
     path.write_bytes(checkpoint[: len(checkpoint) // 2])
     with pytest.raises(ValueError, match=r"mine\.pth"):
         kzoo.load("tiny", weights=path)

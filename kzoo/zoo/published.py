@@ -59,6 +59,7 @@ def load_published(model: keras.Model, name: str, source: Source, build: Callabl
         return
     load_checkpoint(model, fetch(source.file), source)
     try:
+        converted.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(converted):
             remove_partials(converted)
             with atomic_write(converted) as temporary:

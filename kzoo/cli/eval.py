@@ -65,9 +65,10 @@ def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Prints the results, and writes what `--json` and `--out` ask for."""
-    for option, path, wrong in (("--json", args.json, "a folder"), ("--out", args.out, "a file")):
-        if path is not None and (path.is_dir() if option == "--json" else path.is_file()):
-            raise ValueError(f"{option} {path} is {wrong}: name another.")
+    if args.json and args.json.is_dir():
+        raise ValueError(f"--json {args.json} is a folder: name a file.")
+    if args.out and args.out.is_file():
+        raise ValueError(f"--out {args.out} is a file: name a folder.")
     out = args.out or (Path(args.model) / f"eval_{args.split}" if Path(args.model).is_dir() else None)
     import_tensorflow()
     from kzoo.data import open_dataset

@@ -39,6 +39,7 @@ from tests.convert.handmade import (
     write,
     zip_bytes,
 )
+from tests.convert.refusing import assert_refused
 
 Save = Callable[..., Path]
 
@@ -239,15 +240,8 @@ def files(body: bytes, count: int = 4, raw: bytes = bytes(16)) -> list[bytes]:
 
 
 def refused(path: Path, raw: bytes, match: str, most: int = 2**22) -> None:
-    """Reading fails with the one error, which names the file, and takes little memory."""
     write(path, raw)
-    tracemalloc.start()
-    with pytest.raises(CheckpointError, match=match) as caught:
-        read_torch(path)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert repr(str(path)) in str(caught.value)
-    assert peak < most
+    assert_refused(read_torch, path, match, most)
 
 
 def test_handmade_files_are_as_torch_writes_them(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from kzoo.backbones import mobilenet_v2
+from kzoo.errors import FetchError
 
 LEVELS = ("c1", "c2", "c3", "c4")
 APPLICATION_LAYERS = ("block_2_add", "block_5_add", "block_12_add", "block_16_project_BN")
@@ -122,3 +123,12 @@ def test_preprocessing_takes_bytes_to_minus_one_and_one():
 def test_errors_name_the_mistake(arguments, words):
     with pytest.raises(ValueError, match=words):
         mobilenet_v2(**arguments)
+
+
+def test_weights_that_keras_cannot_fetch(monkeypatch):
+    def fail(*_, **__):
+        raise Exception("URL fetch failure on https://...: None")  # as keras.utils.get_file raises it
+
+    monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
+    with pytest.raises(FetchError, match=r"MobileNetV2 of width 1: URL fetch failure .* weights=PATH"):
+        mobilenet_v2(weights="imagenet")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import keras
 
 from kzoo.data import Dataset, open_dataset, reading_errors, steps_per_epoch, training_pipeline
 from kzoo.files import atomic_write, remove_partials
+from kzoo.precision import dtype_policy
 from kzoo.training.config import TrainConfig, load_config, resolve_data_path, to_yaml
 from kzoo.training.curves import draw_curves
 from kzoo.training.epoch_end import EpochEnd
@@ -64,20 +63,9 @@ def train(
             raise ValueError(f"The split {dataset.split!r} of {str(root)!r} has no pictures; training needs some.")
     for name in FILES:
         remove_partials(folder / name)
-    with reading_errors(), _dtype_policy(config.train.precision):
+    with reading_errors(), dtype_policy(config.train.precision):
         history = _train(config, folder, train_set, val_set, command, tensorboard, verbose)
     return _finish(folder, history, train_set)
-
-
-@contextlib.contextmanager
-def _dtype_policy(name: str) -> Iterator[None]:
-    """While the block runs, Keras' global policy is `name`."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 def _train(

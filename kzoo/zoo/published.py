@@ -52,7 +52,10 @@ def load_published(model: keras.Model, name: str, source: Source, build: Callabl
         load_conversion(model, converted)
         return
     if model.variable_dtype not in ("float32", "float64"):
-        exact = _in_float32(build)
+        from kzoo.precision import dtype_policy  # Keras: not before it is needed
+
+        with dtype_policy("float32"):
+            exact = build()
         load_published(exact, name, source, build)
         for weight, value in zip(model.weights, exact.weights, strict=True):
             weight.assign(value)
@@ -68,17 +71,6 @@ def load_published(model: keras.Model, name: str, source: Source, build: Callabl
                 temporary.write_text(json.dumps({**origin, "sha256": digest(converted)}, indent=1) + "\n")
     except OSError as error:  # a cache that cannot be written to costs time, not the network
         _log.warning("The converted weights cannot be kept in %s: %s", converted.parent, error)
-
-
-def _in_float32(build: Callable[[], keras.Model]) -> keras.Model:
-    import keras
-
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        return build()
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 def load_conversion(model: keras.Model, path: Path) -> None:

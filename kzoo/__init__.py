@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kzoo import backbones, data, inference, layers, losses, metrics, models, training, zoo
+    from kzoo import backbones, crf, data, inference, layers, losses, metrics, models, training, zoo
     from kzoo.zoo import get_card, is_model, list_models, load, open_model
 
 __version__ = "0.1.0"
@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 __all__ = [
     "__version__",
     "backbones",
+    "crf",
     "data",
     "get_card",
     "inference",

@@ -1,0 +1,24 @@
+"""Conditional random fields that refine segmentations: dense, recurrent (CRF-as-RNN) and convolutional."""
+
+from kzoo.crf.bilateral import bilateral_features
+from kzoo.crf.convolutional import ConvolutionalCRF
+from kzoo.crf.dense import DenseCRF
+from kzoo.crf.lattice import PermutohedralLattice
+from kzoo.crf.mean_field import MeanFieldCRF
+from kzoo.crf.normalization import NORMALIZATIONS, normalized
+from kzoo.crf.presets import PRESETS
+from kzoo.crf.recurrent import RecurrentCRF
+from kzoo.crf.spatial import spatial_filter
+
+__all__ = [
+    "NORMALIZATIONS",
+    "PRESETS",
+    "ConvolutionalCRF",
+    "DenseCRF",
+    "MeanFieldCRF",
+    "PermutohedralLattice",
+    "RecurrentCRF",
+    "bilateral_features",
+    "normalized",
+    "spatial_filter",
+]

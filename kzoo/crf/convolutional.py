@@ -1,0 +1,72 @@
+"""The convolutional CRF: the refinement that deploys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from kzoo.crf.bilateral import truncated_bilateral_kernel
+from kzoo.crf.mean_field import Kernel, positive
+from kzoo.crf.recurrent import RecurrentCRF
+from kzoo.crf.spatial import spatial_filter
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class ConvolutionalCRF(RecurrentCRF):
+    """The CRF whose pixels are connected only within a window, where the kernels are exact; trains like `RecurrentCRF`.
+
+    Made of pads, slices, multiplications, depthwise convolutions and softmax alone, which ONNX, TensorRT and LiteRT
+    take; with a static input size the graph holds no shape arithmetic. Time and graph grow with the window's area.
+
+    The paper's own form differs: its bilateral kernel has no distance in it (here a very large `bilateral_sigma_xy`),
+    and messages may be passed at a lower resolution.
+
+    Args:
+        filter_size: side of the window in pixels, odd.
+        **kwargs: those of `kzoo.crf.RecurrentCRF`, with `DenseCRF`'s widths and weights for defaults.
+
+    Reference: Teichmann and Cipolla, Convolutional CRFs for Semantic Segmentation, arXiv 1805.04777.
+    """
+
+    def __init__(
+        self,
+        spatial_sigma: float = 3.0,
+        spatial_weight: float = 3.0,
+        bilateral_sigma_xy: float = 49.0,
+        bilateral_sigma_rgb: float = 5.0,
+        bilateral_weight: float = 4.0,
+        iterations: int = 5,
+        training_iterations: int = 5,
+        normalization: str = "after",
+        filter_size: int = 7,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            spatial_sigma=spatial_sigma,
+            spatial_weight=spatial_weight,
+            bilateral_sigma_xy=bilateral_sigma_xy,
+            bilateral_sigma_rgb=bilateral_sigma_rgb,
+            bilateral_weight=bilateral_weight,
+            iterations=iterations,
+            training_iterations=training_iterations,
+            normalization=normalization,
+            **kwargs,
+        )
+        self.filter_size = positive("filter_size", filter_size)
+        if self.filter_size % 2 == 0:
+            raise ValueError(
+                "A ConvolutionalCRF needs a window with a centre, an odd filter_size. "
+                f"Received: filter_size={filter_size}"
+            )
+        self.supports_jit = True
+
+    def _spatial_kernel(self, values: Any) -> Any:
+        return spatial_filter(values, self.spatial_sigma, self.filter_size // 2)
+
+    def _bilateral_kernel(self, images: Any) -> Kernel:
+        radius = self.filter_size // 2
+        return truncated_bilateral_kernel(images, self.bilateral_sigma_xy, self.bilateral_sigma_rgb, radius)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "filter_size": self.filter_size}

@@ -33,7 +33,7 @@ lint: $(VENV)/.installed-dev
 long: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m long
 
-bench: $(VENV)/.installed-dev
+bench: $(VENV)/.installed-bench
 	@set -e; for tool in tools/bench_*.py; do echo "== $$tool"; $(BIN)/python "$$tool"; done
 
 wheel: $(VENV)/.installed-dev

@@ -99,7 +99,9 @@ class MeanFieldCRF(keras.layers.Layer):
         if tf.executing_eagerly():
             if bool(tf.reduce_any(tf.math.is_nan(logits))):
                 raise ValueError(f"{type(self).__name__} expects logits without NaN. Received logits with NaN.")
-            refined = self._refine_as_graph(logits, images, iterations)
+            # One picture at a time: memory for one, and faster than tensors that outgrow the caches.
+            pictures = zip(tf.split(logits, logits.shape[0]), tf.split(images, images.shape[0]), strict=True)
+            refined = tf.concat([self._refine_as_graph(*pair, iterations) for pair in pictures], 0)
         else:
             refined = self._refine(logits, images, iterations)
         return tf.cast(refined, self.compute_dtype)

@@ -66,7 +66,7 @@ def test_spatial_filter_is_the_exact_gaussian():
 
 
 def test_graphs_of_changing_sizes_and_pictures_of_any_type():
-    crf = DenseCRF(**WIDTHS, iterations=2)
+    crf = DenseCRF(**WIDTHS, iterations=1)
     run = tf.function(
         lambda logits, images: crf(logits, images),
         input_signature=[tf.TensorSpec((None, None, None, 4)), tf.TensorSpec((None, None, None, 3))],
@@ -96,24 +96,24 @@ def test_published_widths():
 def test_in_a_model_file(tmp_path):
     logits, images = scene()
     inputs = keras.Input((None, None, 4)), keras.Input((None, None, 3))
-    model = keras.Model(inputs, DenseCRF(**WIDTHS, iterations=2)(*inputs))
+    model = keras.Model(inputs, DenseCRF(**WIDTHS, iterations=1)(*inputs))
     assert model.output_shape == (None, None, None, 4)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
     batch = [logits, images.astype("float32")]
-    expected = DenseCRF(**WIDTHS, iterations=2)(logits, images)
+    expected = DenseCRF(**WIDTHS, iterations=1)(logits, images)
     np.testing.assert_allclose(loaded.predict(batch, verbose=0), expected, atol=1e-4)
 
 
 def test_half_precision_policy_computes_in_float32():
     logits, images = scene()
-    expected = DenseCRF(**WIDTHS, iterations=2)(logits, images)
+    expected = DenseCRF(**WIDTHS, iterations=1)(logits, images)
     keras.config.set_dtype_policy("mixed_bfloat16")
-    crf = DenseCRF(**WIDTHS, iterations=2)
+    crf = DenseCRF(**WIDTHS, iterations=1)
     refined = crf(logits, images)
     assert refined.dtype == "float32"
     np.testing.assert_array_equal(refined, expected)
-    half = DenseCRF(**WIDTHS, iterations=2, dtype="mixed_bfloat16")(logits, images)
+    half = DenseCRF(**WIDTHS, iterations=1, dtype="mixed_bfloat16")(logits, images)
     np.testing.assert_array_equal(half, tf.cast(expected, "bfloat16"))
 
 

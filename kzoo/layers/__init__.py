@@ -1,9 +1,19 @@
 """The layers that context-aware segmentation networks are made of."""
 
+from kzoo.layers.atrous import ASPP, LargeFOV
 from kzoo.layers.batch_normalization import BatchNormalization
 from kzoo.layers.context_encoding import ContextEncoding
 from kzoo.layers.conv_bn_relu import ConvBNReLU
 from kzoo.layers.encoding import Encoding, EncodingDrop
 from kzoo.layers.resize import Resize
 
-__all__ = ["BatchNormalization", "ContextEncoding", "ConvBNReLU", "Encoding", "EncodingDrop", "Resize"]
+__all__ = [
+    "ASPP",
+    "BatchNormalization",
+    "ContextEncoding",
+    "ConvBNReLU",
+    "Encoding",
+    "EncodingDrop",
+    "LargeFOV",
+    "Resize",
+]

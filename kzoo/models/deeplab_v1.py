@@ -41,7 +41,7 @@ class DeepLabV1(Segmenter):
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, backbone=backbone, output_stride=output_stride, **kwargs)
-        self._head_config = {
+        self._head_config: dict[str, Any] = {
             "kernel_size": kernel_size,
             "rate": rate,
             "filters": filters,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import numpy as np
@@ -19,7 +19,6 @@ from kzoo.losses import cross_entropy, semantic_encoding_loss
 from kzoo.losses.replicas import replica_count
 
 MOST_CLASSES = 255
-HEAD_OF_LOSS = {"ce_loss": "logits", "aux_loss": "aux", "se_loss": "se_logits"}
 
 
 class Segmenter(keras.Model):
@@ -30,7 +29,8 @@ class Segmenter(keras.Model):
     `aux_weight` times cross-entropy on `aux`, `se_weight` times the semantic-encoding loss on every head whose name
     begins with `se_logits`. A loss given to `compile` takes the place of all of them and sees the logits alone.
 
-    Subclasses set `self.backbone`, build their heads and write `heads(features, training)`.
+    Subclasses build their heads and write `heads(features, training)`; those with losses of their own write
+    `head_losses` and `HEAD_OF_LOSS`, too.
 
     Args:
         num_classes: number of classes.
@@ -45,6 +45,9 @@ class Segmenter(keras.Model):
         aux_weight: weight of the auxiliary head's cross-entropy.
         se_weight: weight of the semantic-encoding losses.
     """
+
+    # Under which name each loss is logged, and a head without which there is none.
+    HEAD_OF_LOSS: ClassVar[dict[str, str]] = {"ce_loss": "logits", "aux_loss": "aux", "se_loss": "se_logits"}
 
     def __init__(
         self,
@@ -106,14 +109,14 @@ class Segmenter(keras.Model):
         # One symbolic pass in training mode creates the weights of all heads, the auxiliary ones too.
         outputs = self.call(picture_input(), training=True)
         self.built = True
-        for name, head in HEAD_OF_LOSS.items():
+        for name, head in self.HEAD_OF_LOSS.items():
             if head in outputs:
                 self._head_losses[name] = keras.metrics.Mean(name=name)
 
     def call(self, images: Any, training: bool | None = None) -> Any:
         outputs = self.heads(self.backbone(self.preprocessing(images), training=training), training)
         resized = {
-            key: self.to_input_size(value, images) if key in ("logits", "aux") else value
+            key: self.to_input_size(value, images) if len(value.shape) == 4 else value
             for key, value in outputs.items()
         }
         return resized if training else resized["logits"]
@@ -154,25 +157,33 @@ class Segmenter(keras.Model):
                 "The networks' own losses take no sample_weight: mark pixels with the ignore label "
                 f"{self.ignore_label}, give class_weights to the model, or give a loss to compile()."
             )
-        ignore: dict[str, Any] = {"ignore_label": self.ignore_label}
-        losses = {"ce_loss": cross_entropy(y, outputs["logits"], class_weights=self.class_weights, **ignore)}
-        weights = {"ce_loss": 1.0, "aux_loss": self.aux_weight, "se_loss": self.se_weight}
-        if "aux" in outputs:
-            losses["aux_loss"] = cross_entropy(y, outputs["aux"], class_weights=self.class_weights, **ignore)
-        presence = [value for key, value in outputs.items() if key.startswith("se_logits")]
-        if presence:
-            losses["se_loss"] = sum(semantic_encoding_loss(y, value, **ignore) for value in presence)
-        for key, value in losses.items():
+        losses = self.head_losses(y, outputs)
+        for key, (_, value) in losses.items():
             self._head_losses[key].update_state(value * replica_count())
         # The replicas' losses are summed: each adds its share of what the layers themselves ask for (regularisers).
-        return sum(weights[key] * value for key, value in losses.items()) + sum(self.losses) / replica_count()
+        return sum(weight * value for weight, value in losses.values()) + sum(self.losses) / replica_count()
+
+    def head_losses(self, labels: Any, outputs: dict[str, Any]) -> dict[str, tuple[float, Any]]:
+        """The weight and the value of each head's loss, by the name it is logged under."""
+        losses = {"ce_loss": (1.0, self.cross_entropy(labels, outputs["logits"]))}
+        if "aux" in outputs:
+            losses["aux_loss"] = (self.aux_weight, self.cross_entropy(labels, outputs["aux"]))
+        presence = [value for key, value in outputs.items() if key.startswith("se_logits")]
+        if presence:
+            value = sum(semantic_encoding_loss(labels, logits, ignore_label=self.ignore_label) for logits in presence)
+            losses["se_loss"] = (self.se_weight, value)
+        return losses
+
+    def cross_entropy(self, labels: Any, logits: Any) -> Any:
+        """Cross-entropy with the network's ignore label and class weights."""
+        return cross_entropy(labels, logits, ignore_label=self.ignore_label, class_weights=self.class_weights)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         outputs = y_pred if isinstance(y_pred, dict) else {"logits": y_pred}
         results = super().compute_metrics(x, y, outputs["logits"], sample_weight)
         # Losses of heads that are not there (all but the logits, in validation) are not reported as zeros.
         own = self._compile_loss is None
-        missing = {name for name, head in HEAD_OF_LOSS.items() if not own or head not in outputs}
+        missing = {name for name, head in self.HEAD_OF_LOSS.items() if not own or head not in outputs}
         return {key: value for key, value in results.items() if key not in missing}
 
     # Doors to other rooms -----------------------------------------------------------------------------------------

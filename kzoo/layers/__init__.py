@@ -6,6 +6,7 @@ from kzoo.layers.context_encoding import ContextEncoding
 from kzoo.layers.conv_bn_relu import ConvBNReLU
 from kzoo.layers.encoding import Encoding, EncodingDrop
 from kzoo.layers.resize import Resize
+from kzoo.layers.squeeze_attention import SqueezeAttention, SqueezeExcitation
 
 __all__ = [
     "ASPP",
@@ -16,4 +17,6 @@ __all__ = [
     "EncodingDrop",
     "LargeFOV",
     "Resize",
+    "SqueezeAttention",
+    "SqueezeExcitation",
 ]

@@ -4,6 +4,7 @@ from kzoo.models.create import ARCHITECTURES, create_model
 from kzoo.models.deeplab_v1 import DeepLabV1
 from kzoo.models.encnet import EncNet
 from kzoo.models.fcn import FCN
+from kzoo.models.sanet import SANet
 from kzoo.models.segmenter import Segmenter
 
-__all__ = ["ARCHITECTURES", "FCN", "DeepLabV1", "EncNet", "Segmenter", "create_model"]
+__all__ = ["ARCHITECTURES", "FCN", "DeepLabV1", "EncNet", "SANet", "Segmenter", "create_model"]

@@ -11,10 +11,11 @@ from kzoo.errors import unknown_name
 from kzoo.models.deeplab_v1 import DeepLabV1
 from kzoo.models.encnet import EncNet
 from kzoo.models.fcn import FCN
+from kzoo.models.sanet import SANet
 from kzoo.models.segmenter import Segmenter
 from kzoo.strict_yaml import check_arguments
 
-ARCHITECTURES: dict[str, type[Segmenter]] = {"deeplab_v1": DeepLabV1, "encnet": EncNet, "fcn": FCN}
+ARCHITECTURES: dict[str, type[Segmenter]] = {"deeplab_v1": DeepLabV1, "encnet": EncNet, "fcn": FCN, "sanet": SANet}
 
 
 def create_model(architecture: str, num_classes: int, args: Mapping[str, Any]) -> Segmenter:

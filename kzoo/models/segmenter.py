@@ -116,8 +116,7 @@ class Segmenter(keras.Model):
     def call(self, images: Any, training: bool | None = None) -> Any:
         outputs = self.heads(self.backbone(self.preprocessing(images), training=training), training)
         resized = {
-            key: self.to_input_size(value, images) if len(value.shape) == 4 else value
-            for key, value in outputs.items()
+            key: self.to_input_size(value, images) if len(value.shape) == 4 else value for key, value in outputs.items()
         }
         return resized if training else resized["logits"]
 

@@ -49,6 +49,8 @@ class ModelSection:
             "class_weights": "its place is loss.class_weights",
             "aux_weight": "its place is loss.aux_weight",
             "se_weight": "its place is loss.se_weight",
+            "categorical_weight": "its place is loss.categorical_weight",
+            "dense_weight": "its place is loss.dense_weight",
         }
         for key, advice in places.items():
             if key in self.args:
@@ -132,20 +134,24 @@ class OptimizerSection:
 
 @dataclass(frozen=True)
 class LossSection:
-    """Weights of the losses beside the cross-entropy.
+    """Weights of the losses beside the cross-entropy, of the networks that have them.
 
     Attributes:
         se_weight: semantic-encoding loss (EncNet: 0.2); 0 switches it off.
         aux_weight: auxiliary FCN head (0.2 or 0.4); 0 switches it off.
+        categorical_weight: SANet's categorical loss, beside its mask loss; 0 switches it off.
+        dense_weight: SANet's dense loss, beside its mask loss.
         class_weights: null (all 1), `median_frequency` (from the train split), or one weight a class.
     """
 
     se_weight: float = 0.2
     aux_weight: float = 0.2
+    categorical_weight: float = 0.2
+    dense_weight: float = 0.8
     class_weights: Literal["median_frequency"] | tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("se_weight", "aux_weight"):
+        for name in ("se_weight", "aux_weight", "categorical_weight", "dense_weight"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: must not be negative, got {getattr(self, name)}.")
         if isinstance(self.class_weights, tuple) and (min(self.class_weights, default=-1) < 0):

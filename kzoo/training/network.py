@@ -30,6 +30,8 @@ def build_model(config: TrainConfig, train_set: Dataset) -> Segmenter:
         "aux_weight": config.loss.aux_weight,
         "se_weight": config.loss.se_weight,
     }
+    if section.name == "sanet":
+        own |= {"categorical_weight": config.loss.categorical_weight, "dense_weight": config.loss.dense_weight}
     model = create_model(section.name, len(labels.class_names), {**section.args, **own})
     model.class_names, model.palette = labels.class_names, labels.palette
     if weights is not None and weights.endswith(".npz") and not config.train.freeze_batchnorm:

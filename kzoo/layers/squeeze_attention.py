@@ -66,7 +66,7 @@ class SqueezeAttention(keras.layers.Layer):
             ConvBNReLU(self.filters, 3, separable=self.separable, name=f"residual_{index}", **policy)
             for index in (1, 2)
         ]
-        # The last, smaller squares of a picture that does not divide count only their own pixels.
+        # Squares at the border of a picture that does not divide count only the pixels that they have.
         self.squeeze = keras.layers.AveragePooling2D(self.pool, padding="same", name="squeeze", **policy)
         between = max(1, self.filters // self.reduction)
         self.reduce = ConvBNReLU(between, 3, separable=self.separable, name="reduce", **policy)

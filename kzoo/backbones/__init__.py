@@ -7,6 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from kzoo.backbones.backbone import Backbone, Preprocessing
+from kzoo.backbones.efficientnet import (
+    efficientnet_b0,
+    efficientnet_b1,
+    efficientnet_b2,
+    efficientnet_b3,
+    efficientnet_b4,
+    efficientnet_b5,
+    efficientnet_b6,
+    efficientnet_b7,
+)
 from kzoo.backbones.mobilenet_v2 import mobilenet_v2
 from kzoo.backbones.resnet import resnet50, resnet101, resnet152
 from kzoo.backbones.weights import load_backbone_weights, unfold_batch_normalization
@@ -14,6 +24,14 @@ from kzoo.errors import unknown_name
 from kzoo.strict_yaml import check_arguments
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "efficientnet_b0": efficientnet_b0,
+    "efficientnet_b1": efficientnet_b1,
+    "efficientnet_b2": efficientnet_b2,
+    "efficientnet_b3": efficientnet_b3,
+    "efficientnet_b4": efficientnet_b4,
+    "efficientnet_b5": efficientnet_b5,
+    "efficientnet_b6": efficientnet_b6,
+    "efficientnet_b7": efficientnet_b7,
     "mobilenet_v2": mobilenet_v2,
     "resnet50": resnet50,
     "resnet101": resnet101,
@@ -43,6 +61,14 @@ __all__ = [
     "Backbone",
     "Preprocessing",
     "create",
+    "efficientnet_b0",
+    "efficientnet_b1",
+    "efficientnet_b2",
+    "efficientnet_b3",
+    "efficientnet_b4",
+    "efficientnet_b5",
+    "efficientnet_b6",
+    "efficientnet_b7",
     "load_backbone_weights",
     "mobilenet_v2",
     "names",

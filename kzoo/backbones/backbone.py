@@ -65,6 +65,12 @@ def check_output_stride(output_stride: int) -> int:
     return output_stride
 
 
+def divisible(channels: float) -> int:
+    """`channels` rounded to a multiple of 8, never down by more than a tenth."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
 def full_precision() -> str:
     """The type of pictures and logits: float32 under half-precision policies too; float64 under a float64 policy."""
     return "float64" if keras.config.dtype_policy().compute_dtype == "float64" else "float32"

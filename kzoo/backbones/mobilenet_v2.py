@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from typing import Any
 
-import keras
 from keras import layers
 
-from kzoo.backbones.backbone import MINUS_ONE_TO_ONE, Backbone, check_output_stride, picture_input
-from kzoo.backbones.weights import load_backbone_weights
-from kzoo.errors import FetchError
+from kzoo.backbones.backbone import MINUS_ONE_TO_ONE, Backbone, check_output_stride, divisible, picture_input
+from kzoo.backbones.weights import load_backbone_weights, load_keras_applications
 from kzoo.layers import BatchNormalization
 
 # (filters, stride) of the inverted residual blocks 0..16; the expansion is 1 for block 0 and 6 for the others.
@@ -52,7 +50,7 @@ def mobilenet_v2(
     if width <= 0:
         raise ValueError(f"width must be positive. Received: width={width!r}")
     inputs = picture_input()
-    x = layers.Conv2D(_divisible(32 * width), 3, 2, padding="same", use_bias=False, name="Conv1")(inputs)
+    x = layers.Conv2D(divisible(32 * width), 3, 2, padding="same", use_bias=False, name="Conv1")(inputs)
     x = layers.ReLU(6.0, name="Conv1_relu")(BatchNormalization(epsilon=EPSILON, name="bn_Conv1")(x))
 
     features, strides = {}, {}
@@ -62,14 +60,14 @@ def mobilenet_v2(
         if stride == 2 and reached == output_stride:
             stride, next_dilation = 1, dilation * 2
         reached *= stride
-        x = _inverted_residual(x, index, _divisible(int(filters * width)), stride, dilation)
+        x = _inverted_residual(x, index, divisible(int(filters * width)), stride, dilation)
         dilation = next_dilation
         if index in FEATURES:
             features[FEATURES[index]], strides[FEATURES[index]] = x, reached
 
     backbone = Backbone(inputs, features, strides=strides, preprocessing=MINUS_ONE_TO_ONE, name="mobilenet_v2")
     if weights == "imagenet":
-        _load_keras_applications(backbone, width)
+        load_keras_applications(backbone, "MobileNetV2", alpha=width)
     elif weights is not None:
         load_backbone_weights(backbone, weights)
     return backbone
@@ -92,25 +90,3 @@ def _inverted_residual(x: Any, index: int, filters: int, stride: int, dilation: 
     if channels == filters and BLOCKS[index][1] == 1:
         return layers.Add(name=prefix + "add")([shortcut, x])
     return x
-
-
-def _divisible(channels: float) -> int:
-    """`channels` rounded to a multiple of 8, never down by more than a tenth."""
-    rounded = max(8, int(channels + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * channels else rounded
-
-
-def _load_keras_applications(backbone: Backbone, width: float) -> None:
-    """Copies the ImageNet weights of Keras Applications (fetched, checked and cached by Keras) layer by layer."""
-    try:
-        published = keras.applications.MobileNetV2((224, 224, 3), alpha=width, include_top=False, weights="imagenet")
-    except ValueError:  # a width that nobody published
-        raise
-    except Exception as error:  # what Keras raises when it cannot fetch
-        raise FetchError(
-            f"Keras could not fetch the ImageNet weights of MobileNetV2 of width {width:g}: {error}. Give a file of "
-            "them as weights=PATH, or put Keras' file into ~/.keras/models (or $KERAS_HOME/models)."
-        ) from error
-    for layer in backbone.layers:
-        if layer.weights:
-            layer.set_weights(published.get_layer(layer.name).get_weights())

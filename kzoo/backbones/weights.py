@@ -13,12 +13,39 @@ import keras
 import numpy as np
 
 from kzoo.backbones.backbone import Backbone
+from kzoo.errors import FetchError
+
+
+def load_keras_applications(backbone: Backbone, application: str, **arguments: Any) -> None:
+    """Copies the ImageNet weights of Keras Applications (fetched, checked and cached by Keras) layer by layer.
+
+    Args:
+        backbone: its layers have the names of Keras Applications.
+        application: the builder in `keras.applications`.
+        **arguments: which network of that builder, if it has several.
+
+    Raises: `FetchError` if Keras cannot fetch them; `ValueError` if nobody published such a network.
+    """
+    build = getattr(keras.applications, application)
+    try:
+        published = build(input_shape=(224, 224, 3), include_top=False, weights="imagenet", **arguments)
+    except ValueError:  # a width that nobody published
+        raise
+    except Exception as error:  # what Keras raises when it cannot fetch
+        call = f"{application}({', '.join(f'{name}={value!r}' for name, value in arguments.items())})"
+        raise FetchError(
+            f"Keras could not fetch the ImageNet weights of {call}: {error}. Give a file of them as weights=PATH, or "
+            "put Keras' file into ~/.keras/models (or $KERAS_HOME/models)."
+        ) from error
+    for layer in backbone.layers:
+        if layer.weights:
+            layer.set_weights(published.get_layer(layer.name).get_weights())
 
 
 def load_backbone_weights(backbone: Backbone, path: str | os.PathLike[str]) -> None:
     """Sets all weights of `backbone` from a Keras `.weights.h5` or an `.npz` with folded BatchNorm.
 
-    The `.npz` holds `<layer>/kernel` and `<layer>/bias` for each convolution, the BatchNorm behind it folded in. The
+    The `.npz` holds `<layer>/kernel` and `<layer>/bias` for each convolution, a BatchNorm behind it folded in. That
     BatchNorm is set to add the bias and nothing else (mean 0, variance 1, gamma sqrt(1 + epsilon)), which is the
     file's function at inference; `unfold_batch_normalization` then gives it statistics to train with.
 
@@ -49,7 +76,12 @@ def _load_folded(backbone: Backbone, path: Path) -> None:
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ValueError(f"{str(path)!r} is no `.npz` file, or it is cut off: {error}") from error
     with file as arrays:
-        for convolution, norm in convolution_norm_pairs(backbone):
+        pairs = convolution_norm_pairs(backbone)
+        paired = {layer for pair in pairs for layer in pair}
+        for layer in backbone.layers:
+            if layer.weights and layer not in paired:
+                layer.set_weights([_entry(arrays, f"{layer.name}/{w.name}", w.shape, path) for w in layer.weights])
+        for convolution, norm in pairs:
             kernel = _entry(arrays, f"{convolution.name}/kernel", convolution.weights[0].shape, path)
             bias = _entry(arrays, f"{convolution.name}/bias", norm.beta.shape, path)
             convolution.set_weights([kernel])

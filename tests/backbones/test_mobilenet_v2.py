@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from kzoo.backbones import mobilenet_v2
 from kzoo.errors import FetchError
+from tests.backbones.same_padding import assert_close, assert_same_at_more_places, first_place
 
 LEVELS = ("c1", "c2", "c3", "c4")
 APPLICATION_LAYERS = ("block_2_add", "block_5_add", "block_12_add", "block_16_project_BN")
@@ -28,13 +29,6 @@ def randomise(model: keras.Model, seed: int = 0) -> None:
             n = layer.gamma.shape[0]
             ranges = ((1.0, 3.0), (-0.5, 1.0), (-0.1, 0.1), (0.05, 0.3))
             layer.set_weights([rng.uniform(low, high, n) for low, high in ranges])
-
-
-def assert_close(actual, expected, tolerance: float) -> None:
-    """Equal to `tolerance` times the largest expected value."""
-    actual, expected = np.asarray(actual), np.asarray(expected)
-    assert actual.shape == expected.shape
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("width", "size"), [(1.0, (64, 97)), (0.5, (33, 64)), (1.4, (63, 65))])
@@ -57,38 +51,17 @@ def test_equals_keras_applications(width, size):
 
 @pytest.mark.parametrize("output_stride", [8, 16])
 def test_dilated_network_computes_the_undilated_one_at_more_places(output_stride):
-    """At the places where the undilated network looks, which depend on whether a halved side was even or odd.
-
-    TensorFlow's "same" padding of a 3x3 window with stride 2 puts window k's centre on 2 k + 1 if the side is even (all
-    padding at its end) and on 2 k if it is odd (padding at both ends).
-    """
     undilated, dilated = mobilenet_v2(output_stride=32), mobilenet_v2(output_stride=output_stride)
     randomise(undilated)
     dilated.set_weights(undilated.get_weights())
     # Sides that are even and odd in all four combinations at strides 8 and 16, and odd themselves.
     for height, width in ((64, 72), (88, 97), (65, 79), (81, 95)):
-        x = picture(height, width)
-        expected, dense = undilated(x, training=False), dilated(x, training=False)
-        for level in LEVELS:
-            steps = round(math.log2(undilated.strides[level] / dilated.strides[level]))
-            side = {axis: dense[level].shape[axis] for axis in (1, 2)}
-            starts = [_start(side[axis], steps) for axis in (1, 2)]
-            taken = dense[level][:, starts[0] :: 2**steps, starts[1] :: 2**steps]
-            assert_close(taken, expected[level], 1e-5)
-
-
-def _start(side: int, steps: int) -> int:
-    """The first place on a grid of `side` that the undilated network looks at, after `steps` halvings."""
-    start, step = 0, 1
-    for _ in range(steps):
-        start += step if side % 2 == 0 else 0
-        side, step = math.ceil(side / 2), step * 2
-    return start
+        assert_same_at_more_places(dilated, undilated, picture(height, width), LEVELS)
 
 
 def test_the_first_places_by_hand():
-    assert [_start(8, 1), _start(9, 1)] == [1, 0]
-    assert [_start(8, 2), _start(9, 2), _start(10, 2), _start(11, 2)] == [3, 0, 1, 2]
+    assert [first_place(8, 1), first_place(9, 1)] == [1, 0]
+    assert [first_place(8, 2), first_place(9, 2), first_place(10, 2), first_place(11, 2)] == [3, 0, 1, 2]
 
 
 @pytest.mark.parametrize("output_stride", [8, 16, 32])
@@ -130,5 +103,5 @@ def test_weights_that_keras_cannot_fetch(monkeypatch):
         raise Exception("URL fetch failure on https://...: None")  # as keras.utils.get_file raises it
 
     monkeypatch.setattr(keras.applications, "MobileNetV2", fail)
-    with pytest.raises(FetchError, match=r"MobileNetV2 of width 1: URL fetch failure .* weights=PATH"):
+    with pytest.raises(FetchError, match=r"MobileNetV2\(alpha=1\.0\): URL fetch failure .* weights=PATH"):
         mobilenet_v2(weights="imagenet")

@@ -102,7 +102,7 @@ def test_a_convolution_that_only_looks_dilated_stays():
 
 @pytest.mark.parametrize(
     ("backbone", "arguments"),
-    [("mobilenet_v2", {"width": 0.35}), pytest.param("resnet50", {}, marks=pytest.mark.long)],
+    [("mobilenet_v2", {"width": 0.35}), ("efficientnet_b0", {}), pytest.param("resnet50", {}, marks=pytest.mark.long)],
 )
 def test_encnet(backbone, arguments):
     model = EncNet(5, backbone=backbone, output_stride=8, backbone_args=arguments)

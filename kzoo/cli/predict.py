@@ -22,11 +22,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", metavar="NAME_OR_RUN", help="a name from `kzoo list`, a run folder, or a .keras file")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="pictures, folders of pictures, or glob patterns")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="DIR", help="where results are written")
+    parser.add_argument(
+        "--attention",
+        type=Path,
+        metavar="DIR",
+        help="SANet: where to draw what its first and last head see from a point",
+    )
+    parser.add_argument(
+        "--point", type=int, nargs=2, metavar=("X", "Y"), help="that point in pixels; the middle by default"
+    )
     add_prediction_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Writes `<stem>_mask.png`, `<stem>_overlay.png` and `<stem>.json` for each picture; 1 if one was bad."""
+    if args.point is not None and args.attention is None:
+        raise ValueError("--point says where --attention DIR looks from: give that, too.")
     pictures = find_pictures(args.inputs)
     import_tensorflow()
     from kzoo.zoo import open_model
@@ -36,6 +47,8 @@ def run(args: argparse.Namespace) -> int:
     for picture in pictures:
         try:
             shares = predict_picture(model, picture, args.out, options)
+            if args.attention is not None:
+                draw_attention(model, picture, args.attention, args.point)
         except (ValueError, OSError) as error:  # the other pictures can still be had
             print(f"kzoo: error: {error}", file=sys.stderr)
             bad += 1
@@ -97,6 +110,16 @@ def predict_picture(model: Any, picture: Path, out: Path, options: dict[str, Any
     with atomic_write(out / f"{picture.stem}.json") as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return shares
+
+
+def draw_attention(model: Any, picture: Path, out: Path, point: list[int] | None) -> None:
+    """Writes `<stem>_attention.png` into `out`."""
+    from kzoo.data import read_image
+    from kzoo.inference import attention_picture
+
+    drawn = attention_picture(model, read_image(picture), None if point is None else (point[0], point[1]))
+    with atomic_write(out / f"{picture.stem}_attention.png") as temporary:
+        drawn.save(temporary, format="PNG")
 
 
 def describe(shares: dict[str, float]) -> str:

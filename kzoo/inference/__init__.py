@@ -1,5 +1,6 @@
 """Prediction and evaluation: the frozen graph, whole pictures and windows, scales and flip, overlays."""
 
+from kzoo.inference.attention import attention_picture, similarity_to_point
 from kzoo.inference.evaluate import Results, draw_confusion, evaluate, evaluate_predictor, matching_dataset
 from kzoo.inference.freeze import FrozenModel, freeze
 from kzoo.inference.overlay import class_shares, draw_overlay, labels_of, mask_picture
@@ -8,6 +9,7 @@ from kzoo.inference.predict import predict_logits, predict_mask, read_picture
 __all__ = [
     "FrozenModel",
     "Results",
+    "attention_picture",
     "class_shares",
     "draw_confusion",
     "draw_overlay",
@@ -20,4 +22,5 @@ __all__ = [
     "predict_logits",
     "predict_mask",
     "read_picture",
+    "similarity_to_point",
 ]

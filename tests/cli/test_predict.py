@@ -82,3 +82,18 @@ def test_inputs_that_cannot_be(network, tmp_path, capsys):
     save(tmp_path / "a.jpg")
     assert main(["predict", "any", str(tmp_path), "-o", str(tmp_path / "out")]) == 2
     assert "a.jpg" in capsys.readouterr().err
+
+
+def test_attention_is_drawn(tmp_path, monkeypatch, capsys):
+    import kzoo.zoo
+    from kzoo.models import SANet
+
+    small = {"backbone_args": {"width": 0.35}, "output_stride": 32, "filters": 4}
+    model = SANet(3, backbone="mobilenet_v2", **small)
+    monkeypatch.setattr(kzoo.zoo, "open_model", lambda name: model)
+    command = ["predict", "any", str(save(tmp_path / "a.png")), "-o", str(tmp_path / "out")]
+    assert main([*command, "--attention", str(tmp_path / "maps"), "--point", "3", "4"]) == 0
+    with Image.open(tmp_path / "maps" / "a_attention.png") as drawn:
+        assert drawn.width > 5 * 40
+    assert main([*command, "--point", "3", "4"]) == 2
+    assert "--attention DIR" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from kzoo.inference.attention import attention_picture, similarity_to_point
 from kzoo.inference.evaluate import Results, draw_confusion, evaluate, evaluate_predictor, matching_dataset
 from kzoo.inference.freeze import FrozenModel, freeze
+from kzoo.inference.macs import count_macs
 from kzoo.inference.overlay import class_shares, draw_overlay, labels_of, mask_picture
 from kzoo.inference.predict import predict_logits, predict_mask, read_picture
 
@@ -11,6 +12,7 @@ __all__ = [
     "Results",
     "attention_picture",
     "class_shares",
+    "count_macs",
     "draw_confusion",
     "draw_overlay",
     "evaluate",

@@ -19,16 +19,29 @@ def bilateral_features(images: Any, sigma_xy: float, sigma_rgb: float) -> Any:
     return tf.reshape(tf.concat([places / sigma_xy, images / sigma_rgb], -1), (shape[0], -1, 5))
 
 
-def bilateral_kernel(images: Any, sigma_xy: float, sigma_rgb: float) -> Callable[[Any], Any]:
-    """The bilateral kernel of pictures (B, H, W, 3), on the permutohedral lattice: a function of (B, H, W, C)."""
-    lattice = PermutohedralLattice(bilateral_features(images, sigma_xy, sigma_rgb))
+class BilateralKernel:
+    """The bilateral kernel on a permutohedral lattice, a linear operator on (B, H, W, C).
 
-    def kernel(values: Any) -> Any:
+    Args:
+        lattice: around the features of pictures (B, H, W, 3).
+    """
+
+    def __init__(self, lattice: PermutohedralLattice) -> None:
+        self.lattice = lattice
+
+    def __call__(self, values: Any) -> Any:
         shape = tf.shape(values)
         flat = tf.reshape(values, (shape[0], -1, values.shape[-1]))
-        return tf.ensure_shape(tf.reshape(lattice.filter(flat), shape), values.shape)
+        return tf.ensure_shape(tf.reshape(self.lattice.filter(flat), shape), values.shape)
 
-    return kernel
+    def scaled(self, received: Any, sent: Any) -> BilateralKernel:
+        """The kernel with factors (B, H, W, 1), or None, of the values that pixels receive and send."""
+        return BilateralKernel(self.lattice.scaled(received, sent))
+
+
+def bilateral_kernel(images: Any, sigma_xy: float, sigma_rgb: float) -> BilateralKernel:
+    """The bilateral kernel of pictures (B, H, W, 3), on the permutohedral lattice."""
+    return BilateralKernel(PermutohedralLattice(bilateral_features(images, sigma_xy, sigma_rgb)))
 
 
 def truncated_bilateral_kernel(images: Any, sigma_xy: float, sigma_rgb: float, radius: int) -> Callable[[Any], Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from kzoo.crf.bilateral import truncated_bilateral_kernel
 from kzoo.crf.mean_field import Kernel, positive
@@ -60,9 +61,13 @@ class ConvolutionalCRF(RecurrentCRF):
                 f"Received: filter_size={filter_size}"
             )
         self.supports_jit = True
+        self._refine_as_graph = tf.function(self._refine, reduce_retracing=True, autograph=False)
 
-    def _spatial_kernel(self, values: Any) -> Any:
-        return spatial_filter(values, self.spatial_sigma, self.filter_size // 2)
+    def _refine_outside_graphs(self, logits: Any, images: Any, iterations: int) -> Any:
+        return self._refine_as_graph(logits, images, iterations)  # half the time of so many small operations
+
+    def _spatial_kernel(self, logits: Any) -> Kernel:
+        return lambda values: spatial_filter(values, self.spatial_sigma, self.filter_size // 2)
 
     def _bilateral_kernel(self, images: Any) -> Kernel:
         radius = self.filter_size // 2

@@ -26,5 +26,5 @@ class DenseCRF(MeanFieldCRF):
     def _kernel_weights(self) -> tuple[float, float]:
         return self.spatial_weight, self.bilateral_weight
 
-    def _message(self, spatial: Any, bilateral: Any) -> Any:
-        return spatial + bilateral
+    def _messages(self, spatial: Any, bilateral: Any) -> tuple[Any, Any]:
+        return spatial, bilateral

@@ -12,7 +12,7 @@ import tensorflow as tf
 from kzoo.crf.bilateral import bilateral_kernel
 from kzoo.crf.normalization import NORMALIZATIONS, normalized
 from kzoo.crf.presets import PRESETS
-from kzoo.crf.spatial import spatial_filter
+from kzoo.crf.spatial import SpatialKernel
 from kzoo.errors import unknown_name
 
 Kernel = Callable[[Any], Any]
@@ -81,8 +81,6 @@ class MeanFieldCRF(keras.layers.Layer):
         self.normalization = normalization
         # The lattice's operations have no fixed shapes, which XLA would need.
         self.supports_jit = False
-        # Outside of graphs too the inference runs as one: half the time.
-        self._refine_as_graph = tf.function(self._refine, reduce_retracing=True, autograph=False)
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> Self:
@@ -101,27 +99,29 @@ class MeanFieldCRF(keras.layers.Layer):
                 raise ValueError(f"{type(self).__name__} expects logits without NaN. Received logits with NaN.")
             # One picture at a time: memory for one, and faster than tensors that outgrow the caches.
             pictures = zip(tf.split(logits, logits.shape[0]), tf.split(images, images.shape[0]), strict=True)
-            refined = tf.concat([self._refine_as_graph(*pair, iterations) for pair in pictures], 0)
+            refined = tf.concat([self._refine_outside_graphs(*pair, iterations) for pair in pictures], 0)
         else:
             refined = self._refine(logits, images, iterations)
         return tf.cast(refined, self.compute_dtype)
 
     def _refine(self, logits: Any, images: Any, iterations: int) -> Any:
-        ones = tf.ones_like(logits[..., :1])
         weights = self._kernel_weights()
-        spatial = normalized(self._spatial_kernel, ones, self.normalization, weights[0])
-        bilateral = normalized(self._bilateral_kernel(images), ones, self.normalization, weights[1])
+        spatial = normalized(self._spatial_kernel(logits), logits, self.normalization, weights[0])
+        bilateral = normalized(self._bilateral_kernel(images), logits, self.normalization, weights[1])
         refined = logits
         for _ in range(iterations):
             belief = tf.nn.softmax(refined)
-            refined = logits + self._message(spatial(belief), bilateral(belief))
+            refined = tf.add_n([logits, *self._messages(spatial(belief), bilateral(belief))])
         return refined
+
+    def _refine_outside_graphs(self, logits: Any, images: Any, iterations: int) -> Any:
+        return self._refine(logits, images, iterations)
 
     def _iterations(self, training: bool | None) -> int:
         return self.iterations
 
-    def _spatial_kernel(self, values: Any) -> Any:
-        return spatial_filter(values, self.spatial_sigma)
+    def _spatial_kernel(self, logits: Any) -> Kernel:
+        return SpatialKernel(self.spatial_sigma, logits)
 
     def _bilateral_kernel(self, images: Any) -> Kernel:
         return bilateral_kernel(images, self.bilateral_sigma_xy, self.bilateral_sigma_rgb)
@@ -130,7 +130,7 @@ class MeanFieldCRF(keras.layers.Layer):
         """Fixed weights of the spatial and the bilateral kernel."""
         raise NotImplementedError
 
-    def _message(self, spatial: Any, bilateral: Any) -> Any:
+    def _messages(self, spatial: Any, bilateral: Any) -> tuple[Any, Any]:
         """What is added to the logits, from the two filtered and weighted beliefs."""
         raise NotImplementedError
 

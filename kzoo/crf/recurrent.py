@@ -91,10 +91,11 @@ class RecurrentCRF(MeanFieldCRF):
     def _kernel_weights(self) -> tuple[float, float]:
         return 1.0, 1.0  # the trainable weights follow
 
-    def _message(self, spatial: Any, bilateral: Any) -> Any:
-        # M (W Q) = (M W) Q: the small matrices are multiplied first.
-        return -_classwise(spatial, self.compatibility, self.spatial_weights) - _classwise(
-            bilateral, self.compatibility, self.bilateral_weights
+    def _messages(self, spatial: Any, bilateral: Any) -> tuple[Any, Any]:
+        # -M (W Q) = (-M W) Q: the small matrices are multiplied first.
+        return (
+            _classwise(spatial, -self.compatibility, self.spatial_weights),
+            _classwise(bilateral, -self.compatibility, self.bilateral_weights),
         )
 
     def _check(self, logits: tuple[int | None, ...], images: tuple[int | None, ...]) -> None:

@@ -72,7 +72,20 @@ def test_exports_to_onnx(network, tmp_path):
     network.export(tmp_path / "crf.onnx", format="onnx", input_signature=SIGNATURE, verbose=False)
     graph = onnx.load(tmp_path / "crf.onnx").graph
     kinds = {node.op_type for node in graph.node}
-    arithmetic = {"Add", "Sub", "Mul", "Div", "Neg", "Exp", "Sqrt", "Reciprocal", "Pow", "ReduceSum", "ReduceSumSquare"}
+    arithmetic = {
+        "Add",
+        "Sum",
+        "Sub",
+        "Mul",
+        "Div",
+        "Neg",
+        "Exp",
+        "Sqrt",
+        "Reciprocal",
+        "Pow",
+        "ReduceSum",
+        "ReduceSumSquare",
+    }
     assert kinds <= arithmetic | {"Pad", "Slice", "Conv", "Softmax", "Transpose", "Reshape", "Squeeze", "Unsqueeze"}
     session = onnxruntime.InferenceSession(str(tmp_path / "crf.onnx"), providers=["CPUExecutionProvider"])
     (exported,) = session.run(None, {session.get_inputs()[0].name: image})

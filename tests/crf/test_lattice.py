@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from kzoo.crf import NORMALIZATIONS, PermutohedralLattice, bilateral_features, normalized
+from kzoo.crf.bilateral import BilateralKernel
 from tests.crf.gaussians import features, gaussian, lattice_matrix, normalize, picture, softmax
 
 
@@ -59,9 +60,32 @@ def test_normalizations_are_diagonal_matrices_around_the_kernel(normalization):
     points = features(picture("astronaut", 12, 16), 10, 13)
     lattice = PermutohedralLattice(points[np.newaxis].astype("float32"))
     values = np.random.default_rng(0).normal(size=(1, len(points), 4)).astype("float32")
-    actual = normalized(lattice.filter, tf.ones((1, len(points), 1)), normalization)(values)[0]
-    expected = normalize(matrix(points, dtype="float32").astype("float64"), normalization) @ values[0]
-    np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
+    expected = 3 * normalize(matrix(points, dtype="float32").astype("float64"), normalization) @ values[0]
+    # Once as any kernel, once with the factors inside the lattice's matrices.
+    for kernel in (lattice.filter, BilateralKernel(lattice)):
+        actual = normalized(kernel, values, normalization, 3.0)(values)[0]
+        np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("in_graph", [False, True])
+def test_scaled_lattices_have_the_gradient_of_their_operator(in_graph):
+    """With factors that differ on the two sides, and corners missing so that the blurs' order tells."""
+    rng = np.random.default_rng(0)
+    points, upstream = rng.normal(0, 1.5, (1, 30, 5)), rng.normal(size=(1, 30, 2))
+    received, sent = rng.uniform(0.5, 2, (2, 1, 30))
+
+    def both(x):
+        lattice = PermutohedralLattice(points).scaled(received, sent)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = lattice.filter(x)
+        return y, tape.gradient(y, x, upstream)
+
+    operator = received[0][:, np.newaxis] * matrix(points[0]) * sent[0]
+    x = rng.normal(size=(1, 30, 2))
+    y, gradient = (tf.function(both) if in_graph else both)(tf.constant(x))
+    np.testing.assert_allclose(y[0], operator @ x[0], atol=1e-12)
+    np.testing.assert_allclose(gradient[0], operator.T @ upstream[0], atol=1e-12)
 
 
 @pytest.mark.parametrize("transpose", [False, True])

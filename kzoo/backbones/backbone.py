@@ -13,19 +13,26 @@ OUTPUT_STRIDES = (8, 16, 32)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Takes RGB 0..255 to the range a backbone was trained on: `x * scale + offset`, for each channel."""
+    """Takes RGB 0..255 to what a backbone was trained on: `x * scale + offset`, for each channel.
+
+    Attributes:
+        scale, offset: of red, green, blue, in this order whatever `bgr` is.
+        bgr: whether the backbone takes the scaled channels as blue, green, red, as networks from Caffe do.
+    """
 
     scale: tuple[float, float, float]
     offset: tuple[float, float, float]
+    bgr: bool = False
 
     @classmethod
-    def from_mean_std(cls, mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocessing:
-        """`(x - mean) / std` with mean and std in 0..255."""
+    def from_mean_std(cls, mean: tuple[float, ...], std: tuple[float, ...], *, bgr: bool = False) -> Preprocessing:
+        """`(x - mean) / std` with mean and std of red, green, blue in 0..255."""
         red, green, blue = zip(mean, std, strict=True)
         pairs = (red, green, blue)
         return cls(
             scale=tuple(1.0 / s for _, s in pairs),  # type: ignore[arg-type]
             offset=tuple(-m / s for m, s in pairs),  # type: ignore[arg-type]
+            bgr=bgr,
         )
 
 

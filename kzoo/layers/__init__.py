@@ -5,6 +5,7 @@ from kzoo.layers.batch_normalization import BatchNormalization
 from kzoo.layers.context_encoding import ContextEncoding
 from kzoo.layers.conv_bn_relu import ConvBNReLU
 from kzoo.layers.encoding import Encoding, EncodingDrop
+from kzoo.layers.normalize import Normalize
 from kzoo.layers.resize import Resize
 from kzoo.layers.squeeze_attention import SqueezeAttention, SqueezeExcitation
 
@@ -16,6 +17,7 @@ __all__ = [
     "Encoding",
     "EncodingDrop",
     "LargeFOV",
+    "Normalize",
     "Resize",
     "SqueezeAttention",
     "SqueezeExcitation",

@@ -14,7 +14,7 @@ from kzoo import backbones
 from kzoo.backbones import Backbone
 from kzoo.backbones.backbone import full_precision, picture_input
 from kzoo.errors import unknown_name
-from kzoo.layers import Resize
+from kzoo.layers import Normalize, Resize
 from kzoo.losses import cross_entropy, semantic_encoding_loss
 from kzoo.losses.replicas import replica_count
 
@@ -92,9 +92,9 @@ class Segmenter(keras.Model):
             backbone, output_stride=output_stride, weights=backbone_weights, **(backbone_args or {})
         )
         preprocessing = self.backbone.preprocessing
-        # As arrays, which are float64: Keras would round lists to float32 under any policy.
-        scale, offset = np.asarray(preprocessing.scale), np.asarray(preprocessing.offset)
-        self.preprocessing = keras.layers.Rescaling(scale, offset, dtype=full_precision(), name="preprocessing")
+        self.preprocessing = Normalize(
+            preprocessing.scale, preprocessing.offset, preprocessing.bgr, dtype=full_precision(), name="preprocessing"
+        )
         self.to_input_size = Resize(align_corners=self.align_corners, dtype=full_precision(), name="to_input_size")
         self._head_losses: dict[str, keras.metrics.Mean] = {}
 

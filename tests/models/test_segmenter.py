@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from kzoo import backbones
+from kzoo.backbones import Backbone, Preprocessing
 from kzoo.losses import cross_entropy, semantic_encoding_loss
 from kzoo.models import FCN, EncNet, segmenter
 
@@ -251,3 +253,18 @@ def test_sample_weights_are_refused(pictures, masks):
     model.compile(optimizer="sgd")
     with pytest.raises(ValueError, match="take no sample_weight"):
         model.fit(pictures, masks, sample_weight=np.ones((2, 45, 61)), verbose=0)
+
+
+def test_a_backbone_that_takes_bgr_sees_the_picture_so(monkeypatch):
+    class Bare(segmenter.Segmenter):
+        def heads(self, features, training):
+            return {"logits": features["c1"]}
+
+    def bare(*, output_stride: int, weights: str | None) -> Backbone:
+        inputs = keras.Input((None, None, 3), name="image")
+        order = Preprocessing((1.0,) * 3, (-1.0, -2.0, -3.0), bgr=True)
+        return Backbone(inputs, {"c1": inputs}, strides={"c1": 1}, preprocessing=order, name="bare")
+
+    monkeypatch.setitem(backbones.BACKBONES, "bare", bare)
+    model = Bare(3, backbone="bare", output_stride=8)
+    np.testing.assert_allclose(np.ravel(model(np.array([[[[10.0, 20.0, 30.0]]]]))), [27, 18, 9])

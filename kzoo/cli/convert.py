@@ -7,12 +7,12 @@ from pathlib import Path
 
 from kzoo.cli.quiet import import_tensorflow
 
-HELP = "Convert a checkpoint of a network's published layout (.pth) into a .weights.h5 file."
+HELP = "Convert a checkpoint of a network's published layout (.pth, .caffemodel) into a .weights.h5 file."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments to `parser`."""
-    parser.add_argument("checkpoint", type=Path, metavar="SRC", help="the checkpoint, e.g. a .pth file")
+    parser.add_argument("checkpoint", type=Path, metavar="SRC", help="the checkpoint, e.g. a .pth or .caffemodel file")
     parser.add_argument("--to", required=True, metavar="NAME", help="the network it belongs to, from `kzoo list`")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE.weights.h5")
 

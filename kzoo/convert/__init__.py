@@ -1,6 +1,7 @@
 """Readers of foreign checkpoints, and the tables from their keys to kzoo's layers. Nothing that a file says is run."""
 
-from kzoo.convert import mmsegmentation, pytorch_encoding, torchvision
+from kzoo.convert import deeplab_caffe, mmsegmentation, pytorch_encoding, torchvision
+from kzoo.convert.caffemodel import read_caffemodel
 from kzoo.convert.errors import CheckpointError
 from kzoo.convert.keras_h5 import read_keras_h5
 from kzoo.convert.key_map import KeyMap, set_weights
@@ -12,6 +13,7 @@ SOURCES: dict[str, KeyMap] = {
     "mmsegmentation": mmsegmentation.ENCNET,
     "mmsegmentation_resnet": mmsegmentation.RESNET_V1C,
     "torchvision_resnet": torchvision.RESNET,
+    "deeplab_caffe": deeplab_caffe.DEEPLAB,
 }
 """The tables by the name that a card gives as its converter."""
 
@@ -19,6 +21,7 @@ __all__ = [
     "SOURCES",
     "CheckpointError",
     "KeyMap",
+    "read_caffemodel",
     "read_keras_h5",
     "read_torch",
     "set_weights",

@@ -115,7 +115,7 @@ def open_model(name_or_run: str | os.PathLike[str]) -> Segmenter:
     if is_model(str(name_or_run)):
         return load(str(name_or_run))
     if not folder.is_dir():
-        if folder.is_file() or folder.suffix in (".pth", ".pt"):
+        if folder.is_file() or folder.suffix in (".pth", ".pt", ".caffemodel"):
             raise ValueError(
                 f"{str(name_or_run)!r} does not say which network its weights are of. Convert a checkpoint by "
                 "`kzoo convert FILE.pth --to NAME -o FILE.weights.h5`, with a NAME of `kzoo list`; a recipe then "

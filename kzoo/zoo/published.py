@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kzoo.convert import SOURCES, read_torch, set_weights, state_dict
+from kzoo.convert import SOURCES, read_caffemodel, read_torch, set_weights, state_dict
 from kzoo.files import atomic_write, digest, remove_partials
 from kzoo.zoo.cache import conversion_path, file_lock
 from kzoo.zoo.card import Source
@@ -85,7 +85,10 @@ def load_checkpoint(model: keras.Model, path: Path, source: Source) -> None:
         FileNotFoundError, ValueError: no such file, no checkpoint, or one that does not fit.
     """
     limit = None if source.file.bytes is None else 2 * source.file.bytes
-    tensors = state_dict(read_torch(path, max_bytes=limit), path)
+    if path.suffix == ".caffemodel":
+        tensors = read_caffemodel(path)
+    else:
+        tensors = state_dict(read_torch(path, max_bytes=limit), path)
     set_weights(model, tensors, SOURCES[source.converter], str(path))
 
 

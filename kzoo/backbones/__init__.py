@@ -19,6 +19,7 @@ from kzoo.backbones.efficientnet import (
 )
 from kzoo.backbones.mobilenet_v2 import mobilenet_v2
 from kzoo.backbones.resnet import resnet50, resnet101, resnet152
+from kzoo.backbones.vgg import vgg16
 from kzoo.backbones.weights import load_backbone_weights, unfold_batch_normalization
 from kzoo.errors import unknown_name
 from kzoo.strict_yaml import check_arguments
@@ -36,6 +37,7 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "resnet50": resnet50,
     "resnet101": resnet101,
     "resnet152": resnet152,
+    "vgg16": vgg16,
 }
 
 
@@ -76,4 +78,5 @@ __all__ = [
     "resnet101",
     "resnet152",
     "unfold_batch_normalization",
+    "vgg16",
 ]

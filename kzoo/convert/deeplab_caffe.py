@@ -1,4 +1,4 @@
-"""Checkpoints of DeepLab v1 as its authors released them: VGG-16, LargeFOV and MSc, and the VGGs that they start from."""
+"""Checkpoints of DeepLab v1 as its authors released them, LargeFOV and MSc, and the VGG-16s that they start from."""
 
 from __future__ import annotations
 

@@ -15,8 +15,10 @@ from kzoo.backbones import Backbone
 from kzoo.backbones.backbone import full_precision, picture_input
 from kzoo.errors import unknown_name
 from kzoo.layers import Normalize, Resize
+from kzoo.layers.resize import corner_aligned
 from kzoo.losses import cross_entropy, semantic_encoding_loss
 from kzoo.losses.replicas import replica_count
+from kzoo.shapes import class_map
 
 MOST_CLASSES = 255
 
@@ -48,6 +50,8 @@ class Segmenter(keras.Model):
 
     # Under which name each loss is logged, and a head without which there is none.
     HEAD_OF_LOSS: ClassVar[dict[str, str]] = {"ce_loss": "logits", "aux_loss": "aux", "se_loss": "se_logits"}
+    # Whether training compares the logits at feature resolution with the labels at their places.
+    shrink_labels = False
 
     def __init__(
         self,
@@ -99,7 +103,10 @@ class Segmenter(keras.Model):
         self._head_losses: dict[str, keras.metrics.Mean] = {}
 
     def heads(self, features: dict[str, Any], training: bool | None) -> dict[str, Any]:
-        """All heads' outputs: `logits` at feature resolution, and when training also `aux`, `se_logits`, ..."""
+        """All heads' outputs: `logits` at feature resolution, and when training also `aux`, `se_logits`, ...
+
+        `features` are the backbone's, and `image`, the pictures as the backbone takes them.
+        """
         raise NotImplementedError
 
     def build(self, input_shape: Any = None) -> None:
@@ -114,7 +121,10 @@ class Segmenter(keras.Model):
                 self._head_losses[name] = keras.metrics.Mean(name=name)
 
     def call(self, images: Any, training: bool | None = None) -> Any:
-        outputs = self.heads(self.backbone(self.preprocessing(images), training=training), training)
+        pictures = self.preprocessing(images)
+        outputs = self.heads({"image": pictures, **self.backbone(pictures, training=training)}, training)
+        if training and self.shrink_labels:
+            return outputs
         resized = {
             key: self.to_input_size(value, images) if len(value.shape) == 4 else value for key, value in outputs.items()
         }
@@ -149,6 +159,7 @@ class Segmenter(keras.Model):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Any:
         outputs = y_pred if isinstance(y_pred, dict) else {"logits": y_pred}
+        y = self._labels_of(x, y, outputs["logits"])
         if self._compile_loss is not None:
             return super().compute_loss(x, y, outputs["logits"], sample_weight, training)
         if sample_weight is not None:
@@ -179,11 +190,15 @@ class Segmenter(keras.Model):
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         outputs = y_pred if isinstance(y_pred, dict) else {"logits": y_pred}
-        results = super().compute_metrics(x, y, outputs["logits"], sample_weight)
+        results = super().compute_metrics(x, self._labels_of(x, y, outputs["logits"]), outputs["logits"], sample_weight)
         # Losses of heads that are not there (all but the logits, in validation) are not reported as zeros.
         own = self._compile_loss is None
         missing = {name for name, head in self.HEAD_OF_LOSS.items() if not own or head not in outputs}
         return {key: value for key, value in results.items() if key not in missing}
+
+    def _labels_of(self, images: Any, labels: Any, logits: Any) -> Any:
+        """The labels at the places of the logits."""
+        return corner_aligned(class_map(labels, images), logits) if self.shrink_labels else labels
 
     # Doors to other rooms -----------------------------------------------------------------------------------------
 

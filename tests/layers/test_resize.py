@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kzoo.layers.resize import Resize
+from kzoo.layers.resize import Resize, corner_aligned
 
 FORMS = {
     "half-pixel": {},
@@ -190,3 +190,23 @@ def test_onnx_holds_one_resize(form):
     # The reference tensor is used for its static shape alone, so it may be gone from the graph.
     feeds = {i.name: {"features": x}.get(i.name, picture(12, 9)[:1]) for i in session.get_inputs()}
     np.testing.assert_allclose(session.run(None, feeds)[0], torch_resize(x, (12, 9), form), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("side", "size", "places"),
+    [
+        (321, 41, range(0, 321, 8)),
+        (8, 3, [0, 4, 7]),  # 0, 3.5 and 7
+        (10, 4, [0, 3, 6, 9]),
+        (6, 5, [0, 1, 3, 4, 5]),  # 0, 1.25, 2.5, 3.75 and 5
+        (5, 1, [0]),
+        (1, 1, [0]),
+        (4, 4, range(4)),
+    ],
+)
+def test_labels_at_the_places_of_a_corner_aligned_map(side, size, places):
+    labels = np.random.default_rng(0).integers(0, 256, (2, side, 7)).astype("uint8")
+    by_height = corner_aligned(labels, np.zeros((2, size, 7, 3)))
+    by_width = corner_aligned(labels.transpose(0, 2, 1), np.zeros((2, 7, size, 3)))
+    np.testing.assert_array_equal(by_height, labels[:, list(places)])
+    np.testing.assert_array_equal(by_width, labels[:, list(places)].transpose(0, 2, 1))

@@ -27,6 +27,8 @@ REPOSITORY = Path(__file__).parents[2]
 PROTOCOLS = {"pytorch-encoding": PyTorchEncoding, "mmseg": MMSegmentation}
 SHIPPED = [name for name in kzoo.list_models() if kzoo.get_card(name).weights]
 PUBLISHED = [name for name in kzoo.list_models() if kzoo.get_card(name).source]
+ENCNETS = [name for name in PUBLISHED if name.startswith("encnet")]
+DEEPLABS = [name for name in PUBLISHED if name.startswith("deeplab")]
 
 
 @functools.cache
@@ -46,7 +48,7 @@ def test_the_architecture_has_the_cards_parameters_and_normalization(name: str) 
     np.testing.assert_allclose((preprocessing.scale, preprocessing.offset), (stated.scale, stated.offset), rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", ENCNETS)
 def test_published_cards_are_consistent(name: str) -> None:
     card = kzoo.get_card(name)
     args, file = card.architecture.args, card.source.file
@@ -67,7 +69,25 @@ def test_published_cards_are_consistent(name: str) -> None:
     assert card.input_size == sizes or protocol.window is None
 
 
-@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("name", DEEPLABS)
+def test_deeplab_cards_are_consistent(name: str) -> None:
+    card = kzoo.get_card(name)
+    file = card.source.file
+    assert card.source.converter == "deeplab_caffe" and card.source.checked == "never"
+    # Both files are published under one name, in folders of their own; nobody published a checksum.
+    assert file.filename.endswith("_train2_iter_8000.caffemodel") and file.checksum is None
+    assert file.filename.split("_")[1] in file.urls[0].lower() and file.urls[0].endswith("/train2_iter_8000.caffemodel")
+    assert abs(file.bytes - 4 * card.parameters) < 1e6
+    assert card.class_names == DATASET_LABELS["voc2012"].class_names and card.input_size == (321, 321)
+    # Nothing that kzoo could check: the file has seen val, and test has no public labels.
+    assert [(published.split, published.command) for published in card.published] == [
+        ("test", ""),
+        ("val", ""),
+        ("val", ""),
+    ]
+
+
+@pytest.mark.parametrize("name", ENCNETS)
 def test_the_commands_that_check_published_numbers_are_understood(name: str) -> None:
     """As far as the evaluation itself: the dataset's splits, the protocol, its scales."""
     card = kzoo.get_card(name)
@@ -88,7 +108,9 @@ def test_published_results_are_the_sources() -> None:
     assert headline["encnet_r101_pcontext"] == [0.541] and headline["encnet_r50_ade20k"] == [0.415]
     assert headline["encnet_r101c_cityscapes_512x1024_80k"] == [0.7855, 0.7947]
     assert headline["encnet_r50c_ade20k_512x512_160k"] == [0.401, 0.4171]
-    assert len(PUBLISHED) == 16
+    assert headline["deeplab_largefov_vgg16_voc"] == [0.703, 0.6225, 0.6764]
+    assert headline["deeplab_msc_vgg16_voc"] == [0.716, 0.6421, 0.687]
+    assert len(PUBLISHED) == 18
 
 
 @pytest.mark.parametrize("name", SHIPPED)

@@ -20,6 +20,7 @@ from kzoo.backbones.efficientnet import (
 from kzoo.backbones.mobilenet_v2 import mobilenet_v2
 from kzoo.backbones.resnet import resnet50, resnet101, resnet152
 from kzoo.backbones.vgg import vgg16
+from kzoo.backbones.vgg_fcn8s import vgg16_fcn8s
 from kzoo.backbones.weights import load_backbone_weights, unfold_batch_normalization
 from kzoo.errors import unknown_name
 from kzoo.strict_yaml import check_arguments
@@ -38,6 +39,7 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "resnet101": resnet101,
     "resnet152": resnet152,
     "vgg16": vgg16,
+    "vgg16_fcn8s": vgg16_fcn8s,
 }
 
 
@@ -79,4 +81,5 @@ __all__ = [
     "resnet152",
     "unfold_batch_normalization",
     "vgg16",
+    "vgg16_fcn8s",
 ]

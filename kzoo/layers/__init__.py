@@ -4,6 +4,7 @@ from kzoo.layers.atrous import ASPP, LargeFOV
 from kzoo.layers.batch_normalization import BatchNormalization
 from kzoo.layers.context_encoding import ContextEncoding
 from kzoo.layers.conv_bn_relu import ConvBNReLU
+from kzoo.layers.crop import Crop
 from kzoo.layers.encoding import Encoding, EncodingDrop
 from kzoo.layers.normalize import Normalize
 from kzoo.layers.resize import Resize
@@ -14,6 +15,7 @@ __all__ = [
     "BatchNormalization",
     "ContextEncoding",
     "ConvBNReLU",
+    "Crop",
     "Encoding",
     "EncodingDrop",
     "LargeFOV",

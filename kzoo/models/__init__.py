@@ -7,4 +7,4 @@ from kzoo.models.fcn import FCN
 from kzoo.models.sanet import SANet
 from kzoo.models.segmenter import Segmenter
 
-__all__ = ["ARCHITECTURES", "FCN", "DeepLabV1", "EncNet", "SANet", "Segmenter", "create_model"]
+__all__ = ["ARCHITECTURES", "FCN", "DeepLabV1", "EncNet", "FCN8s", "SANet", "Segmenter", "create_model"]

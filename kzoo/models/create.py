@@ -15,7 +15,13 @@ from kzoo.models.sanet import SANet
 from kzoo.models.segmenter import Segmenter
 from kzoo.strict_yaml import check_arguments
 
-ARCHITECTURES: dict[str, type[Segmenter]] = {"deeplab_v1": DeepLabV1, "encnet": EncNet, "fcn": FCN, "sanet": SANet}
+ARCHITECTURES: dict[str, type[Segmenter]] = {
+    "deeplab_v1": DeepLabV1,
+    "encnet": EncNet,
+    "fcn": FCN,
+    "fcn8s": FCN8s,
+    "sanet": SANet,
+}
 
 
 def create_model(architecture: str, num_classes: int, args: Mapping[str, Any]) -> Segmenter:

@@ -52,6 +52,8 @@ class Segmenter(keras.Model):
     HEAD_OF_LOSS: ClassVar[dict[str, str]] = {"ce_loss": "logits", "aux_loss": "aux", "se_loss": "se_logits"}
     # Whether training compares the logits at feature resolution with the labels at their places.
     shrink_labels = False
+    # Features of the backbone that the heads cannot do without.
+    required_features: tuple[str, ...] = ("c4",)
 
     def __init__(
         self,
@@ -95,6 +97,11 @@ class Segmenter(keras.Model):
         self.backbone: Backbone = backbones.create(
             backbone, output_stride=output_stride, weights=backbone_weights, **(backbone_args or {})
         )
+        if not set(self.required_features) <= self.backbone.channels.keys():
+            raise ValueError(
+                f"{type(self).__name__} builds on the features {', '.join(self.required_features)}; the backbone "
+                f"{backbone!r} has {', '.join(self.backbone.channels)}."
+            )
         preprocessing = self.backbone.preprocessing
         self.preprocessing = Normalize(
             preprocessing.scale, preprocessing.offset, preprocessing.bgr, dtype=full_precision(), name="preprocessing"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kzoo.cli.quiet import import_tensorflow
 
-HELP = "Convert a checkpoint of a network's published layout (.pth, .caffemodel) into a .weights.h5 file."
+HELP = "Convert a checkpoint of a network's published layout (.pth, .h5, .caffemodel) into a .weights.h5 file."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

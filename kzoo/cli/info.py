@@ -82,7 +82,10 @@ def _published(results: tuple[Published, ...]) -> list[str]:
 
 
 def _licence(licence: Licence) -> list[str]:
-    return [f"  licence       weights: {licence.weights}; data: {licence.data}", f"                {licence.notice}"]
+    lines = [f"  licence       weights: {licence.weights}; data: {licence.data}", f"                {licence.notice}"]
+    if licence.accept is not None:
+        lines.append(f"                fetched only for those who accept it: KZOO_ACCEPT_LICENSE={licence.accept}")
+    return lines
 
 
 def _normalization(normalization: Normalization) -> str:

@@ -1,7 +1,8 @@
 """Readers of foreign checkpoints, and the tables from their keys to kzoo's layers. Nothing that a file says is run."""
 
-from kzoo.convert import deeplab_caffe, mmsegmentation, pytorch_encoding, torchvision
+from kzoo.convert import crfasrnn, deeplab_caffe, mmsegmentation, pytorch_encoding, torchvision
 from kzoo.convert.caffemodel import read_caffemodel
+from kzoo.convert.checkpoint import read_checkpoint
 from kzoo.convert.errors import CheckpointError
 from kzoo.convert.keras_h5 import read_keras_h5
 from kzoo.convert.key_map import KeyMap, set_weights
@@ -14,6 +15,7 @@ SOURCES: dict[str, KeyMap] = {
     "mmsegmentation_resnet": mmsegmentation.RESNET_V1C,
     "torchvision_resnet": torchvision.RESNET,
     "deeplab_caffe": deeplab_caffe.DEEPLAB,
+    "crfasrnn": crfasrnn.CRFRNN,
 }
 """The tables by the name that a card gives as its converter."""
 
@@ -22,6 +24,7 @@ __all__ = [
     "CheckpointError",
     "KeyMap",
     "read_caffemodel",
+    "read_checkpoint",
     "read_keras_h5",
     "read_torch",
     "set_weights",

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +33,13 @@ class KeyMap:
         source: who publishes files of this layout, for messages.
         modules: (the checkpoint's module, kzoo's layer path below the network's name), `*` for numbers.
         dropped: patterns of keys that are left out on purpose, each of which may be present or absent.
+        prepare: brings the tensors of a layout that is not PyTorch's own to its names and axes; None changes nothing.
     """
 
     source: str
     modules: tuple[tuple[str, str], ...]
     dropped: tuple[str, ...] = ()
+    prepare: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     def layer(self, module: str) -> str | None:
         """kzoo's layer path for a module of the checkpoint; None if the table does not know it."""
@@ -64,7 +66,8 @@ def set_weights(model: keras.Model, tensors: Mapping[str, Any], key_map: KeyMap,
 
     Args:
         model: the network, or a backbone of one.
-        tensors: the checkpoint, key -> array in PyTorch's axis order; arrays may be mapped files.
+        tensors: the checkpoint, key -> array in PyTorch's axis order, or as the table's `prepare` takes them; arrays
+            may be mapped files.
         key_map: the table of the checkpoint's source.
         path: the checkpoint's file, for messages.
 
@@ -72,6 +75,8 @@ def set_weights(model: keras.Model, tensors: Mapping[str, Any], key_map: KeyMap,
         CheckpointError: a key that the table does not know, a weight of the network that no key sets, or that two
             set, a shape that differs, or values that are not real floating-point numbers or not finite.
     """
+    if key_map.prepare is not None:
+        tensors = key_map.prepare(tensors)
     variables = _variables(model)
     pairs: dict[str, str] = {}
     problems: list[str] = []

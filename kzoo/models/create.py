@@ -11,6 +11,7 @@ from kzoo.errors import unknown_name
 from kzoo.models.deeplab_v1 import DeepLabV1
 from kzoo.models.encnet import EncNet
 from kzoo.models.fcn import FCN
+from kzoo.models.fcn8s import FCN8s
 from kzoo.models.sanet import SANet
 from kzoo.models.segmenter import Segmenter
 from kzoo.strict_yaml import check_arguments

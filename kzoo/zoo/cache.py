@@ -101,9 +101,7 @@ def cached(remote: RemoteFile) -> CacheState:
         OSError: it cannot be read.
     """
     path = cache_folder() / remote.filename
-    checksum, origin = remote.checksum, "as published"
-    if checksum is None:
-        checksum, origin = _read_pin(path) or (None, "no checksum is published")
+    checksum, origin = _checksum(remote)
     if not path.is_file():
         return CacheState(path, None, "absent", "not in the cache", checksum)
     size = path.stat().st_size
@@ -112,6 +110,18 @@ def cached(remote: RemoteFile) -> CacheState:
     if wrong := mismatch(path, checksum):
         return CacheState(path, size, "damaged", f"{wrong} ({origin})", checksum)
     return CacheState(path, size, "verified" if remote.checksum else "pinned", f"{checksum} ({origin})", checksum)
+
+
+def known_checksum(remote: RemoteFile) -> str | None:
+    """The file's published checksum, or the pinned one, or None; `ValueError` if the pin is none."""
+    return _checksum(remote)[0]
+
+
+def _checksum(remote: RemoteFile) -> tuple[str | None, str]:
+    """The checksum that the file has to have, and where it is known from."""
+    if remote.checksum is not None:
+        return remote.checksum, "as published"
+    return _read_pin(cache_folder() / remote.filename) or (None, "no checksum is published")
 
 
 def conversion_path(name: str, remote: RemoteFile) -> Path:

@@ -104,11 +104,16 @@ class Published:
 
 @dataclass(frozen=True)
 class Licence:
-    """Terms of the weights and of the pictures they learned from, and the notice to pass on with them."""
+    """Terms of the weights and of the pictures they learned from, and the notice to pass on with them.
+
+    Attributes:
+        accept: what a user has to accept by this name before the weights are fetched; None asks for nothing.
+    """
 
     weights: str
     data: str
     notice: str
+    accept: Literal["non-commercial"] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -20,12 +21,16 @@ SIZE_LIMIT = 2 << 30
 _log = logging.getLogger("kzoo")
 
 
-def fetch(remote: RemoteFile) -> Path:
+def fetch(remote: RemoteFile, permit: Callable[[], None] = lambda: None) -> Path:
     """The file's path in the cache, once it is there and has its checksum; downloads it where necessary.
 
     The checksum is compared on every call. A file without a published one is pinned: the SHA-256 of the first download
     is written down, and every later use and download has to have it. A damaged file is fetched again. Two processes
     that want the same file download it once; a download that was cut short is resumed.
+
+    Args:
+        remote: the file.
+        permit: called before a download, and raises a `FetchError` where it may not be.
 
     Environment:
         KZOO_HOME: the cache's folder, in place of `$KERAS_HOME/kzoo` or `~/.keras/kzoo`.
@@ -47,6 +52,7 @@ def fetch(remote: RemoteFile) -> Path:
             if state.status == "unpinned":
                 write_pin(state.path, state.path, "a file put there by hand")
             elif state.status not in ("verified", "pinned"):
+                permit()
                 _fetch_from_any(remote, state)
     except FetchError:
         raise

@@ -82,6 +82,8 @@ def load_imagenet(model: Backbone, backbone: str, stem: str, path: str | os.Path
         )
     card = cards[backbone, stem]
     if path is None:
-        load_published(model, card.name, card.source, lambda: create(backbone, output_stride=32, stem=stem))
+        load_published(
+            model, card.name, card.source, lambda: create(backbone, output_stride=32, stem=stem), lambda: None
+        )
     else:
         load_checkpoint(model, Path(path), card.source)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from kzoo.errors import unknown_name
+from kzoo.errors import FetchError, unknown_name
 from kzoo.files import digest
 from kzoo.zoo.card import Card, Weights
 from kzoo.zoo.registry import get_card, is_model, list_models
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from kzoo.models import Segmenter
 
 WEIGHTS = Path(__file__).parent / "weights"
+
+ACCEPT_VARIABLE = "KZOO_ACCEPT_LICENSE"
 
 _log = logging.getLogger("kzoo")
 
@@ -31,6 +33,7 @@ def load(
     weights: str | os.PathLike[str] | None = "default",
     num_classes: int | None = None,
     input_shape: tuple[int | None, int | None, int] = (None, None, 3),
+    accept_license: str | None = None,
     **model_args: Any,
 ) -> Segmenter:
     """A network of the zoo, with its weights.
@@ -44,6 +47,8 @@ def load(
             layers that are fresh are logged as a warning and listed in `model.fresh_layers`.
         input_shape: (height, width, 3) that the network is going to be used at, kept as `model.input_shape` with the
             batch's None in front; None is any size.
+        accept_license: the terms of weights that are only fetched for those who accept them, as their card names them
+            (`"non-commercial"`); the environment variable `KZOO_ACCEPT_LICENSE` does the same.
         **model_args: arguments of the architecture in place of the card's, e.g. `output_stride=8`, with which the
             weights still fit. Of a published network the auxiliary head may be left out: `aux=False`.
 
@@ -55,7 +60,7 @@ def load(
         ValueError: an unknown name or argument, a file that does not fit or is damaged, no weights, or a wrong class
             count or shape.
         FileNotFoundError: no such weights file.
-        FetchError: published weights are not in the cache, and no address gives them.
+        FetchError: published weights are not in the cache, and no address gives them, or their terms are not accepted.
 
     Example:
         >>> model = kzoo.load("encnet_mnv2_camvid", num_classes=5)
@@ -86,7 +91,8 @@ def load(
         model = build()
         fresh = _load_keeping_body(model, Path(weights), card.num_classes)
     else:
-        model, fresh = _from_checkpoint(card, None if weights == "default" else Path(weights), classes, args)
+        checkpoint = None if weights == "default" else Path(weights)
+        model, fresh = _from_checkpoint(card, checkpoint, classes, args, accept_license)
     if fresh:
         _log.warning(
             "%s with %d classes in place of %d: fresh, to be trained: %s. All other weights are kept.",
@@ -144,7 +150,7 @@ def open_model(name_or_run: str | os.PathLike[str]) -> Segmenter:
 
 
 def _from_checkpoint(
-    card: Card, path: Path | None, classes: int, args: dict[str, Any]
+    card: Card, path: Path | None, classes: int, args: dict[str, Any], accepted: str | None
 ) -> tuple[Segmenter, tuple[str, ...]]:
     """A network with a checkpoint's weights (None: the published one's), and the layers that are fresh."""
     from kzoo.models import create_model
@@ -162,10 +168,23 @@ def _from_checkpoint(
     same = (classes, args) == (card.num_classes, stored_args)
     stored = model if same else build()
     if path is None:
-        load_published(stored, card.name, card.source, build)
+        load_published(stored, card.name, card.source, build, functools.partial(_check_accepted, card, accepted))
     else:
         load_checkpoint(stored, path, card.source)
     return model, () if same else _copy_body(stored, model, card.name)
+
+
+def _check_accepted(card: Card, accepted: str | None) -> None:
+    """Raises FetchError if the card's weights are fetched only under terms that are not accepted."""
+    terms = card.licence.accept
+    if terms is None or terms in (accepted, os.environ.get(ACCEPT_VARIABLE, "").strip()):
+        return
+    received = "" if accepted is None else f" Received: accept_license={accepted!r}"
+    raise FetchError(
+        f"The weights of {card.name!r} are not fetched before you accept their terms, {terms!r}: "
+        f"{card.licence.weights}. To accept: kzoo.load({card.name!r}, accept_license={terms!r}), or set "
+        f"{ACCEPT_VARIABLE}={terms}. A file that you have already is taken as weights=PATH.{received}"
+    )
 
 
 def _load_keeping_body(model: Segmenter, path: Path, card_classes: int) -> tuple[str, ...]:
@@ -173,7 +192,7 @@ def _load_keeping_body(model: Segmenter, path: Path, card_classes: int) -> tuple
     from kzoo.zoo.weights_io import load_weights
 
     def differs_by_classes(in_file: tuple[int, ...], in_model: tuple[int, ...]) -> bool:
-        return in_model == _with_classes(in_file, card_classes, model.num_classes)
+        return _differ_by_classes(in_file, in_model, card_classes, model.num_classes)
 
     return load_weights(model, path, differs_by_classes if model.num_classes != card_classes else None)
 
@@ -211,7 +230,9 @@ def start_from(model: Segmenter, init: str) -> tuple[str, ...]:
     if init.endswith(".weights.h5"):
         from kzoo.zoo.weights_io import load_weights
 
-        fresh = load_weights(model, init, lambda theirs, ours: ours == (*theirs[:-1], model.num_classes))
+        fresh = load_weights(
+            model, init, lambda theirs, ours: _differ_by_classes(theirs, ours, None, model.num_classes)
+        )
     else:
         fresh = _copy_body(open_model(init), model, init)
     if fresh:
@@ -234,7 +255,7 @@ def _copy_body(source: Segmenter, target: Segmenter, name: str) -> tuple[str, ..
         for path, weight in ours.items()
         if path in theirs
         and tuple(weight.shape) != tuple(theirs[path].shape)
-        and tuple(weight.shape) != _with_classes(theirs[path].shape, source.num_classes, target.num_classes)
+        and not _differ_by_classes(theirs[path].shape, weight.shape, source.num_classes, target.num_classes)
     ]
     if problems:
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
@@ -251,9 +272,18 @@ def _copy_body(source: Segmenter, target: Segmenter, name: str) -> tuple[str, ..
     return tuple(sorted(set(fresh)))
 
 
-def _with_classes(shape: Sequence[int], before: int, after: int) -> tuple[int, ...]:
-    """A shape after a change of the number of classes, which is the last axis of all weights that depend on it."""
-    return (*shape[:-1], after) if shape[-1] == before else tuple(shape)
+def _differ_by_classes(theirs: Sequence[int], ours: Sequence[int], before: int | None, after: int) -> bool:
+    """Whether two shapes differ by the number of classes alone; `before` None is any.
+
+    Classes are the last axis of all weights that depend on them, and the last two in layers from classes to classes.
+    """
+    if not theirs:
+        return False
+    before = theirs[-1] if before is None else before
+    return any(
+        tuple(theirs[-axes:]) == (before,) * axes and tuple(ours) == (*theirs[:-axes], *(after,) * axes)
+        for axes in (1, 2)
+    )
 
 
 def _verified(card: Card, weights: Weights) -> Path:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kzoo.convert import SOURCES, read_caffemodel, read_torch, set_weights, state_dict
+from kzoo.convert import SOURCES, read_checkpoint, set_weights
 from kzoo.files import atomic_write, digest, remove_partials
-from kzoo.zoo.cache import conversion_path, file_lock
+from kzoo.zoo.cache import conversion_path, file_lock, known_checksum
 from kzoo.zoo.card import Source
 from kzoo.zoo.fetching import fetch
 
@@ -28,7 +28,9 @@ CONVERSION = 2
 _log = logging.getLogger("kzoo")
 
 
-def load_published(model: keras.Model, name: str, source: Source, build: Callable[[], keras.Model]) -> None:
+def load_published(
+    model: keras.Model, name: str, source: Source, build: Callable[[], keras.Model], permit: Callable[[], None]
+) -> None:
     """Sets all weights of a network, built as its card says, to the published ones.
 
     Args:
@@ -36,19 +38,16 @@ def load_published(model: keras.Model, name: str, source: Source, build: Callabl
         name: its card's.
         source: where they are published.
         build: makes the network anew: in half precision it would give a conversion that rounds every later load.
+        permit: see `fetch`.
 
     Raises:
         FetchError: they are not in the cache and no address gives them.
         ValueError: the checkpoint does not fit the network.
     """
     converted = conversion_path(name, source.file)
-    origin: dict[str, object] = {
-        "checksum": source.file.checksum,
-        "conversion": CONVERSION,
-        "converter": source.converter,
-    }
+    origin = _origin(source)
     note = converted.with_name(converted.name.replace(".weights.h5", ".json"))
-    if source.file.checksum is not None and _is_sound(converted, note, origin):
+    if origin["checksum"] is not None and _is_sound(converted, note, origin):
         load_conversion(model, converted)
         return
     if model.variable_dtype not in ("float32", "float64"):
@@ -56,11 +55,12 @@ def load_published(model: keras.Model, name: str, source: Source, build: Callabl
 
         with dtype_policy("float32"):
             exact = build()
-        load_published(exact, name, source, build)
+        load_published(exact, name, source, build, permit)
         for weight, value in zip(model.weights, exact.weights, strict=True):
             weight.assign(value)
         return
-    load_checkpoint(model, fetch(source.file), source)
+    load_checkpoint(model, fetch(source.file, permit), source)
+    origin = _origin(source)  # the first fetch of a file without a published checksum has pinned one
     try:
         converted.parent.mkdir(parents=True, exist_ok=True)
         with file_lock(converted):
@@ -71,6 +71,11 @@ def load_published(model: keras.Model, name: str, source: Source, build: Callabl
                 temporary.write_text(json.dumps({**origin, "sha256": digest(converted)}, indent=1) + "\n")
     except OSError as error:  # a cache that cannot be written to costs time, not the network
         _log.warning("The converted weights cannot be kept in %s: %s", converted.parent, error)
+
+
+def _origin(source: Source) -> dict[str, object]:
+    """What a conversion is made of and by."""
+    return {"checksum": known_checksum(source.file), "conversion": CONVERSION, "converter": source.converter}
 
 
 def load_conversion(model: keras.Model, path: Path) -> None:
@@ -85,11 +90,7 @@ def load_checkpoint(model: keras.Model, path: Path, source: Source) -> None:
         FileNotFoundError, ValueError: no such file, no checkpoint, or one that does not fit.
     """
     limit = None if source.file.bytes is None else 2 * source.file.bytes
-    if path.suffix == ".caffemodel":
-        tensors = read_caffemodel(path)
-    else:
-        tensors = state_dict(read_torch(path, max_bytes=limit), path)
-    set_weights(model, tensors, SOURCES[source.converter], str(path))
+    set_weights(model, read_checkpoint(path, max_bytes=limit), SOURCES[source.converter], str(path))
 
 
 def _is_sound(converted: Path, note: Path, origin: dict[str, object]) -> bool:

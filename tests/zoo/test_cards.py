@@ -110,7 +110,16 @@ def test_published_results_are_the_sources() -> None:
     assert headline["encnet_r50c_ade20k_512x512_160k"] == [0.401, 0.4171]
     assert headline["deeplab_largefov_vgg16_voc"] == [0.703, 0.6225, 0.6764]
     assert headline["deeplab_msc_vgg16_voc"] == [0.716, 0.6421, 0.687]
-    assert len(PUBLISHED) == 18
+    assert len(PUBLISHED) == 19
+
+
+def test_crfrnn_is_the_published_network_under_its_terms() -> None:
+    card = kzoo.get_card("crfrnn_vgg16_voc")
+    assert card.source.converter in SOURCES and card.source.file.filename in card.source.file.urls[0]
+    assert 4 * card.parameters < card.source.file.bytes < 4 * card.parameters + 1e6
+    assert card.class_names == DATASET_LABELS["voc2012"].class_names and card.ignore_label == 255
+    assert card.licence.accept == "non-commercial" in card.licence.weights
+    assert [published.metrics["miou"] for published in card.published] == [0.729, 0.683, 0.747]
 
 
 @pytest.mark.parametrize("name", SHIPPED)

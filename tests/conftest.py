@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,3 +43,22 @@ def default_precision() -> Iterator[None]:
     """A precision policy that a test sets ends with it."""
     yield
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone() -> Iterator[str]:
+    """The name of a backbone of one layer, for tests of what stands behind the backbone: networks are made at once."""
+    from kzoo.backbones import BACKBONES, Backbone
+    from kzoo.backbones.backbone import MINUS_ONE_TO_ONE, picture_input
+
+    def tiny(weights: None = None, output_stride: int = 8) -> Any:
+        images = picture_input()
+        layer = keras.layers.Conv2D(8, 3, output_stride, padding="same", activation="relu", name="conv")
+        names = ("c1", "c2", "c3", "c4")
+        strides = dict.fromkeys(names, output_stride)
+        features = dict.fromkeys(names, layer(images))
+        return Backbone(images, features, strides=strides, preprocessing=MINUS_ONE_TO_ONE, name="tiny")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, "tiny", tiny)
+        yield "tiny"

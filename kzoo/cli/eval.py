@@ -51,6 +51,12 @@ def add_prediction_arguments(parser: argparse.ArgumentParser) -> None:
         "--window", type=int, nargs=2, metavar=("H", "W"), help="slide a window instead of the whole picture"
     )
     parser.add_argument("--stride", type=int, nargs=2, metavar=("H", "W"), help="window's step, by default 2/3 of it")
+    parser.add_argument(
+        "--refine", choices=("none", "dense", "conv"), help="the CRF behind the network, by default the network's own"
+    )
+    parser.add_argument(
+        "--refine-preset", metavar="NAME_OR_YAML", help="its arguments: a name of kzoo.crf.PRESETS, or a YAML file"
+    )
 
 
 def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -61,6 +67,24 @@ def prediction_options(args: argparse.Namespace) -> dict[str, Any]:
         "window": tuple(args.window) if args.window else None,
         "stride": tuple(args.stride) if args.stride else None,
     }
+
+
+def refinement_option(args: argparse.Namespace, model: Any) -> dict[str, Any]:
+    """The `refinement` of `predict_mask` and `evaluate` that the command line names; nothing if it names none.
+
+    Raises:
+        FileNotFoundError, ValueError: the preset is not there or wrong, or names the arguments of no refinement.
+    """
+    if args.refine not in ("dense", "conv"):
+        if args.refine_preset is not None:
+            raise ValueError("--refine-preset has the arguments of a refinement: give --refine dense or --refine conv.")
+        return {} if args.refine is None else {"refinement": None}
+    from kzoo.crf import KINDS, create, load_preset
+
+    own = getattr(model, "refinement", None)
+    if args.refine_preset is None:
+        return {"refinement": own if isinstance(own, KINDS[args.refine]) else create(args.refine, {})}
+    return {"refinement": create(args.refine, load_preset(args.refine_preset))}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,8 +103,10 @@ def run(args: argparse.Namespace) -> int:
     name = args.dataset or _dataset_name(args.data, model)
     dataset = open_dataset(name, args.data, args.split)
     options = {"protocol": protocol_of(args, model)} if args.protocol else prediction_options(args)
-    results = evaluate(model, dataset, **options, progress=_show_progress)
-    print(f"{args.model} on {name} {args.split}, {results.pictures} pictures")
+    results = evaluate(model, dataset, **options, **refinement_option(args, model), progress=_show_progress)
+    refinement = results.protocol.get("refinement")
+    refined = f", refined by {refinement['class']}" if refinement else ""
+    print(f"{args.model} on {name} {args.split}, {results.pictures} pictures{refined}")
     print("\n".join(_table(results)))
     written = [args.json] if args.json else []
     if out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from kzoo.zoo.cache import cached, conversion_path
 from kzoo.zoo.card import Card, Licence, Normalization, Published, Source
@@ -26,11 +27,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _lines(card: Card) -> list[str]:
-    arguments = ", ".join(f"{key}={value!r}" for key, value in card.architecture.args.items())
+    args = dict(card.architecture.args)
+    refine, refine_args = args.pop("refine", None), args.pop("refine_args", None) or {}
     lines = [
         card.name,
         f"  {card.description}",
-        f"  architecture  {card.architecture.name}({arguments})",
+        f"  architecture  {card.architecture.name}({_arguments(args)})",
+        *([f"  refined by    a CRF: {refine}({_arguments(refine_args)})"] if refine else []),
         f"  parameters    {card.parameters:,}",
         f"  input         RGB 0..255, any size; trained at {card.input_size[0]}x{card.input_size[1]}",
         f"  normalised    {_normalization(card.normalization)}, by the network itself",
@@ -56,6 +59,10 @@ def _lines(card: Card) -> list[str]:
         if result.iou:
             lines.append(f"                IoU: {_metrics(result.iou)}")
     return [*lines, *_published(card.published), *_licence(card.licence)]
+
+
+def _arguments(args: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in args.items())
 
 
 def _backbone_lines(card: BackboneCard) -> list[str]:

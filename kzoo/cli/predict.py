@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from kzoo.cli.eval import add_prediction_arguments, prediction_options
+from kzoo.cli.eval import add_prediction_arguments, prediction_options, refinement_option
 from kzoo.cli.quiet import import_tensorflow
 from kzoo.files import atomic_write
 
@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     import_tensorflow()
     from kzoo.zoo import open_model
 
-    model, options = open_model(args.model), prediction_options(args)
+    model = open_model(args.model)
+    options = prediction_options(args) | refinement_option(args, model)
     bad = 0
     for picture in pictures:
         try:

@@ -2,15 +2,17 @@
 
 from kzoo.crf.bilateral import bilateral_features
 from kzoo.crf.convolutional import ConvolutionalCRF
+from kzoo.crf.create import KINDS, create
 from kzoo.crf.dense import DenseCRF
 from kzoo.crf.lattice import PermutohedralLattice
 from kzoo.crf.mean_field import MeanFieldCRF
 from kzoo.crf.normalization import NORMALIZATIONS, normalized
-from kzoo.crf.presets import PRESETS
+from kzoo.crf.presets import PRESETS, load_preset
 from kzoo.crf.recurrent import RecurrentCRF
 from kzoo.crf.spatial import spatial_filter
 
 __all__ = [
+    "KINDS",
     "NORMALIZATIONS",
     "PRESETS",
     "ConvolutionalCRF",
@@ -19,6 +21,8 @@ __all__ = [
     "PermutohedralLattice",
     "RecurrentCRF",
     "bilateral_features",
+    "create",
+    "load_preset",
     "normalized",
     "spatial_filter",
 ]

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from kzoo.errors import unknown_name
+from kzoo.strict_yaml import from_mapping, read_yaml
 
 
 def _deeplab(weight: float, sigma_xy: float, sigma_rgb: float) -> dict[str, Any]:
@@ -28,3 +34,36 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The example in its README, with the normalisation it takes by default.
     "pydensecrf": {**_deeplab(10.0, 80.0, 13.0), "iterations": 5, "normalization": "symmetric"},
 }
+
+
+@dataclass(frozen=True)
+class _Arguments:
+    """What a preset's file holds."""
+
+    spatial_sigma: float
+    spatial_weight: float
+    bilateral_sigma_xy: float
+    bilateral_sigma_rgb: float
+    bilateral_weight: float
+    iterations: int
+    normalization: Literal["none", "before", "after", "symmetric"]
+
+
+def load_preset(name_or_path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The arguments of a CRF layer: an entry of `PRESETS`, or a YAML file with all of the same keys.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: neither a name nor a file, or a file with an unknown or missing key, or a wrong value.
+    """
+    if str(name_or_path) in PRESETS:
+        return dict(PRESETS[str(name_or_path)])
+    path = Path(name_or_path)
+    if path.suffix not in (".yaml", ".yml") and not path.exists():
+        how = "The path of a YAML file with the arguments is taken too."
+        raise unknown_name("CRF preset", str(name_or_path), PRESETS, how)
+    mapping = read_yaml(path, "CRF preset")
+    try:
+        return asdict(from_mapping(_Arguments, mapping))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from kzoo.data import DATASET_LABELS, Dataset
 from kzoo.files import atomic_write
-from kzoo.inference.predict import Size, predict_mask
+from kzoo.inference.predict import Refinement, Size, predict_mask
 from kzoo.inference.protocols import Protocol, predict_by_protocol
 from kzoo.metrics import BoundaryIoU, ConfusionMatrix
 
@@ -33,7 +33,7 @@ class Results:
         iou: intersection over union by class name.
         confusion: (C, C) int64 pixel counts, rows are labels and columns predictions.
         pictures: number of pictures.
-        protocol: how it was measured: dataset, split, scales, flip, window, stride.
+        protocol: how it was measured: dataset, split, scales, flip, window, stride; and the refinement, if any.
     """
 
     miou: float
@@ -66,6 +66,7 @@ def evaluate(
     window: Size | None = None,
     stride: Size | None = None,
     protocol: Protocol | None = None,
+    refinement: Refinement | Literal["own"] | None = "own",
     progress: Progress | None = None,
 ) -> Results:
     """Measures a network on a dataset, one picture at a time, at the masks' own size.
@@ -75,6 +76,7 @@ def evaluate(
         dataset: the split, with the classes of the network in the same order.
         scales, flip, window, stride: as in `predict_logits`.
         protocol: a published code's way to predict, in place of these.
+        refinement: as in `predict_logits`; but `"own"` is none under a protocol, which is the network's alone.
         progress: called with (pictures done, pictures in all) after every picture.
 
     Raises:
@@ -88,16 +90,20 @@ def evaluate(
             f"The network's classes are not those of the dataset {dataset.name!r}. Network: {', '.join(names)}. "
             f"Dataset: {', '.join(expected)}."
         )
+    if refinement == "own":
+        refinement = getattr(model, "refinement", None) if protocol is None else None
+    noted = {} if refinement is None else {"refinement": _description(refinement)}
     if protocol is not None:
-        how = {"protocol": type(protocol).__name__, **dataclasses.asdict(protocol)}
+        how = {"protocol": type(protocol).__name__, **dataclasses.asdict(protocol), **noted}
         return evaluate_predictor(
-            lambda image: predict_by_protocol(model, image, protocol), dataset, expected, how, progress
+            lambda image: predict_by_protocol(model, image, protocol, refinement), dataset, expected, how, progress
         )
+    options: dict[str, Any] = {"scales": list(scales), "flip": flip, "window": window, "stride": stride}
     return evaluate_predictor(
-        lambda image: predict_mask(model, image, scales=scales, flip=flip, window=window, stride=stride),
+        lambda image: predict_mask(model, image, **options, refinement=refinement),
         dataset,
-        dataset.labels.class_names,
-        {"scales": list(scales), "flip": flip, "window": window, "stride": stride},
+        expected,
+        {**options, **noted},
         progress,
     )
 
@@ -176,6 +182,14 @@ def draw_confusion(results: Results, path: str | os.PathLike[str]) -> None:
     figure.colorbar(shown, ax=axes, label="% of the label's pixels", fraction=0.045)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
+
+
+def _description(refinement: Refinement) -> dict[str, Any]:
+    """A refinement's class and arguments, for the record."""
+    config = refinement.get_config() if isinstance(refinement, keras.layers.Layer) else {}
+    return {"class": type(refinement).__name__} | {
+        key: value for key, value in config.items() if key not in ("name", "trainable", "dtype")
+    }
 
 
 def _finite(value: float) -> float | None:

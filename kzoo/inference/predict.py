@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -16,6 +16,8 @@ from kzoo.data.pictures import read_image, to_rgb
 from kzoo.inference.freeze import freeze
 
 Size = int | tuple[int, int]
+Refinement = Callable[[Any, Any], Any]
+"""(logits (B, H, W, C), pictures (B, H, W, 3)) -> logits; the layers of `kzoo.crf` are."""
 
 
 def predict_mask(
@@ -26,16 +28,17 @@ def predict_mask(
     flip: bool = False,
     window: Size | None = None,
     stride: Size | None = None,
+    refinement: Refinement | Literal["own"] | None = "own",
 ) -> NDArray[np.uint8]:
     """The class map of a picture, at the picture's own size.
 
     Args:
-        model, image, scales, flip, window, stride: as in `predict_logits`.
+        model, image, scales, flip, window, stride, refinement: as in `predict_logits`.
 
     Returns:
         (H, W) uint8, class indices.
     """
-    logits = _predict(model, read_picture(image), scales, flip, window, stride)
+    logits = _predict(model, read_picture(image), scales, flip, window, stride, refinement)
     return tf.argmax(logits, axis=-1, output_type=tf.int32).numpy().astype(np.uint8)
 
 
@@ -47,6 +50,7 @@ def predict_logits(
     flip: bool = False,
     window: Size | None = None,
     stride: Size | None = None,
+    refinement: Refinement | Literal["own"] | None = "own",
 ) -> NDArray[np.float32]:
     """The logits of a picture, at the picture's own size. Runs the model's inference graph (`freeze`).
 
@@ -61,6 +65,8 @@ def predict_logits(
         window: (height, width) in pixels, or one number for both: the network sees windows of that size, whose logits
             are averaged where they overlap. The last window in each direction ends with the picture. None: all at once.
         stride: step from window to window; two thirds of the window by default.
+        refinement: what refines the result, once and at the picture's own size, however many passes there were: by
+            default the network's `refinement`, if it has one; a layer of `kzoo.crf`; or None.
 
     Returns:
         (H, W, C) float32.
@@ -73,7 +79,8 @@ def predict_logits(
         Multi-scale and flip evaluation as in Zhang et al., "Context Encoding for Semantic Segmentation", CVPR 2018,
         with probabilities where its published code adds exponentials of logits.
     """
-    logits: NDArray[np.float32] = _predict(model, read_picture(image), scales, flip, window, stride).numpy()
+    picture = read_picture(image)
+    logits: NDArray[np.float32] = _predict(model, picture, scales, flip, window, stride, refinement).numpy()
     return logits
 
 
@@ -106,10 +113,11 @@ def _predict(
     flip: bool,
     window: Size | None,
     stride: Size | None,
+    refinement: Refinement | Literal["own"] | None,
 ) -> Any:
     if not len(scales) or not all(scale > 0 for scale in scales):
         raise ValueError(f"`scales` are one or more positive factors such as (0.75, 1.0, 1.25), received {scales!r}.")
-    network = freeze(model)
+    network = freeze(model).unrefined
     if window is None:
         if stride is not None:
             raise ValueError(f"`stride` is the step between windows: give `window` too. Received stride={stride!r}.")
@@ -132,11 +140,13 @@ def _predict(
             if tuple(logits.shape[1:3]) != (height, width):
                 logits = tf.image.resize(logits, (height, width))
             passes.append(tf.cast(logits[0], tf.float32))
-    if len(passes) == 1:
-        return passes[0]
-    # The logarithm of the sum of softmaxes, without leaving the logarithms: no probability underflows.
-    log_probabilities = tf.stack([tf.nn.log_softmax(logits) for logits in passes])
-    return tf.reduce_logsumexp(log_probabilities, axis=0) - np.log(len(passes)).astype(np.float32)
+    averaged = passes[0]
+    if len(passes) > 1:
+        # The logarithm of the sum of softmaxes, without leaving the logarithms: no probability underflows.
+        log_probabilities = tf.stack([tf.nn.log_softmax(logits) for logits in passes])
+        averaged = tf.reduce_logsumexp(log_probabilities, axis=0) - np.log(len(passes)).astype(np.float32)
+    refine = getattr(model, "refinement", None) if refinement == "own" else refinement
+    return averaged if refine is None else tf.cast(refine(averaged[tf.newaxis], images)[0], tf.float32)
 
 
 def _by_windows(network: Any, images: Any, window: tuple[int, int], stride: tuple[int, int]) -> Any:

@@ -19,6 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from kzoo.inference.freeze import freeze
+from kzoo.inference.predict import Refinement
 
 SIX_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
 Network = Callable[[Any], Any]
@@ -47,7 +48,7 @@ class PyTorchEncoding:
 
     def scores(self, model: keras.Model, image: NDArray[Any]) -> NDArray[np.float64]:
         """Un-normalised scores (H, W, C) of a picture (H, W, 3), RGB 0..255; the class map is their argmax."""
-        network = freeze(model)
+        network = freeze(model).unrefined
         height, width = image.shape[:2]
         picture = tf.constant(image[np.newaxis].astype(np.float32))
         total: Any = 0.0
@@ -118,7 +119,7 @@ class MMSegmentation:
 
     def scores(self, model: keras.Model, image: NDArray[Any]) -> NDArray[np.float64]:
         """Mean probabilities (H, W, C) of a picture (H, W, 3), RGB 0..255; the class map is their argmax."""
-        network = freeze(model)
+        network = freeze(model).unrefined
         height, width = image.shape[:2]
         total: Any = 0.0
         for scale in self.scales:
@@ -166,9 +167,18 @@ class MMSegmentation:
 Protocol = PyTorchEncoding | MMSegmentation
 
 
-def predict_by_protocol(model: keras.Model, image: NDArray[Any], protocol: Protocol) -> NDArray[np.uint8]:
-    """The class map (H, W) of a picture (H, W, 3), RGB 0..255, as the protocol predicts it."""
-    return protocol.scores(model, image).argmax(axis=-1).astype(np.uint8)
+def predict_by_protocol(
+    model: keras.Model, image: NDArray[Any], protocol: Protocol, refinement: Refinement | None = None
+) -> NDArray[np.uint8]:
+    """The class map (H, W) of a picture (H, W, 3), RGB 0..255, as the protocol predicts it.
+
+    The published numbers are those of the network alone: only `refinement` refines (the logarithm of the scores).
+    """
+    scores = protocol.scores(model, image)
+    if refinement is not None:
+        logits = np.log(np.maximum(scores, np.finfo(np.float64).tiny))
+        scores = np.asarray(refinement(logits[np.newaxis], image[np.newaxis])[0])
+    return scores.argmax(axis=-1).astype(np.uint8)
 
 
 def _reach(length: int, window: int, step: int) -> int:

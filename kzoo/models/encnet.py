@@ -40,7 +40,7 @@ class EncNet(Segmenter):
             that it re-weighs feed the lateral fusion and the auxiliary head.
         dropout: rate before the classifiers.
         **kwargs: `backbone_args`, `backbone_weights`, `align_corners`, `ignore_label`, `class_weights`, `aux_weight`,
-            `se_weight`, see `kzoo.models.Segmenter`.
+            `se_weight`, `refine`, `refine_args`, see `kzoo.models.Segmenter`.
 
     Raises: `ValueError` for an unknown backbone or feature name, a wrong stride or class count.
     Reference: Zhang et al., Context Encoding for Semantic Segmentation, CVPR 2018, arXiv 1803.08904.

@@ -41,7 +41,7 @@ class FCN(Segmenter):
     Args:
         num_classes: number of classes.
         backbone, output_stride, backbone_args, backbone_weights, align_corners, ignore_label, class_weights,
-            aux_weight: see `Segmenter`.
+            aux_weight, refine, refine_args: see `Segmenter`.
         filters: channels of the head; a quarter of the backbone's by default, as published.
         lateral: `True` fuses `c2` and `c3`; or the names of the features to fuse, finest first.
         lateral_filters: channels of each lateral feature; `filters` by default, as published.

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
 from kzoo.backbones.backbone import full_precision
-from kzoo.crf import RecurrentCRF
 from kzoo.layers import Crop
 from kzoo.models.segmenter import Segmenter
 
@@ -36,10 +35,8 @@ class FCN8s(Segmenter):
     Args:
         num_classes: number of classes.
         backbone: `"vgg16_fcn8s"`; no other has its features.
-        output_stride, backbone_args, backbone_weights, ignore_label, class_weights: see `Segmenter`, of whose other
-            arguments the network has no use.
-        refine: `"rnn"` puts a `kzoo.crf.RecurrentCRF` with its defaults behind the scores, as `model.refinement`.
-            `model(images, refine=False)` gives the scores before it.
+        output_stride, backbone_args, backbone_weights, ignore_label, class_weights, refine, refine_args: see
+            `Segmenter`, of whose other arguments the network has no use.
 
     References: Long et al., Fully Convolutional Networks for Semantic Segmentation, CVPR 2015 (FCN-8s); Zheng et al.,
         Conditional Random Fields as Recurrent Neural Networks, ICCV 2015.
@@ -53,12 +50,9 @@ class FCN8s(Segmenter):
         *,
         backbone: str = "vgg16_fcn8s",
         output_stride: int = 32,
-        refine: Literal["rnn"] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_classes, backbone=backbone, output_stride=output_stride, **kwargs)
-        self._refine = refine
-        self.refinement = RecurrentCRF(name="refinement") if refine == "rnn" else None
         precision = full_precision()
 
         def score(name: str) -> Any:
@@ -89,14 +83,3 @@ class FCN8s(Segmenter):
         x = self.score4(x + self.crop_pool4(self.score_pool4(features["pool4"]), x))
         x = self.upsample(x + self.crop_pool3(self.score_pool3(features["pool3"]), x))
         return {"logits": x}
-
-    def call(self, images: Any, training: bool | None = None, refine: bool = True) -> Any:
-        outputs = super().call(images, training)
-        if self.refinement is None or not refine:
-            return outputs
-        if not training:
-            return self.refinement(outputs, images)
-        return {**outputs, "logits": self.refinement(outputs["logits"], images, training=True)}
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "refine": self._refine}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -26,7 +26,8 @@ MOST_CLASSES = 255
 class Segmenter(keras.Model):
     """A segmentation network: RGB pictures (B, H, W, 3) in 0..255 to logits (B, H, W, num_classes).
 
-    `model(images)` gives the logits; `model(images, training=True)` a dict of all heads. After `compile(optimizer)`,
+    `model(images)` gives the logits; `model(images, training=True)` a dict of all heads. With `refine` a CRF sharpens
+    the logits along the picture's edges; `model(images, refine=False)` are those before it. After `compile(optimizer)`,
     `fit` on a dataset of (image, mask) trains all heads with the network's own losses: cross-entropy on `logits`,
     `aux_weight` times cross-entropy on `aux`, `se_weight` times the semantic-encoding loss on every head whose name
     begins with `se_logits`. A loss given to `compile` takes the place of all of them and sees the logits alone.
@@ -46,6 +47,9 @@ class Segmenter(keras.Model):
         class_weights: weights of the classes in the cross-entropies, or none.
         aux_weight: weight of the auxiliary head's cross-entropy.
         se_weight: weight of the semantic-encoding losses.
+        refine: the CRF behind the network, `model.refinement`, at the picture's size: `"dense"` is post-processing,
+            which training leaves out; `"rnn"` and `"conv"` have weights and are trained with the network.
+        refine_args: arguments of the CRF's layer, and `preset`, a name of `kzoo.crf.PRESETS`: see `kzoo.crf.create`.
     """
 
     # Under which name each loss is logged, and a head without which there is none.
@@ -68,6 +72,8 @@ class Segmenter(keras.Model):
         class_weights: Sequence[float] | None = None,
         aux_weight: float = 0.2,
         se_weight: float = 0.2,
+        refine: Literal["dense", "rnn", "conv"] | None = None,
+        refine_args: dict[str, Any] | None = None,
         name: str | None = None,
     ) -> None:
         # Pictures reach the first layer as they are: a half-precision policy must not round 0..255 at the door.
@@ -83,6 +89,8 @@ class Segmenter(keras.Model):
                 f"class_weights must have one weight for each of the {num_classes} classes. "
                 f"Received {len(class_weights)} weights: {list(class_weights)}"
             )
+        self._refine_config = {"refine": refine, "refine_args": dict(refine_args or {})}
+        self.refinement = _refinement(refine, refine_args or {})
         self.num_classes = int(num_classes)
         self.ignore_label, self.align_corners = int(ignore_label), bool(align_corners)
         self.class_weights = None if class_weights is None else [float(weight) for weight in class_weights]
@@ -127,14 +135,18 @@ class Segmenter(keras.Model):
             if head in outputs:
                 self._head_losses[name] = keras.metrics.Mean(name=name)
 
-    def call(self, images: Any, training: bool | None = None) -> Any:
+    def call(self, images: Any, training: bool | None = None, refine: bool = True) -> Any:
         pictures = self.preprocessing(images)
         outputs = self.heads({"image": pictures, **self.backbone(pictures, training=training)}, training)
-        if training and self.shrink_labels:
+        post_processing = self._refine_config["refine"] == "dense"
+        refine = refine and self.refinement is not None and not (training and post_processing)
+        if training and self.shrink_labels and not refine:
             return outputs
         resized = {
             key: self.to_input_size(value, images) if len(value.shape) == 4 else value for key, value in outputs.items()
         }
+        if refine:
+            resized["logits"] = self.refinement(resized["logits"], images, training=training)
         return resized if training else resized["logits"]
 
     def freeze_backbone(self, until: str | None = None, *, batchnorm: bool = False) -> None:
@@ -245,6 +257,7 @@ class Segmenter(keras.Model):
             "class_weights": self.class_weights,
             "aux_weight": self.aux_weight,
             "se_weight": self.se_weight,
+            **self._refine_config,
             "class_names": list(self.class_names),
             "palette": [list(color) for color in self.palette],
             "name": self.name,
@@ -258,3 +271,14 @@ class Segmenter(keras.Model):
         model.class_names = tuple(class_names)
         model.palette = tuple((red, green, blue) for red, green, blue in palette)
         return model
+
+
+def _refinement(kind: str | None, args: dict[str, Any]) -> Any:
+    """The CRF layer, or None. TensorFlow's operations are in it, so that it is imported only where it is wanted."""
+    if kind is None:
+        if args:
+            raise ValueError(f"refine_args are arguments of a refinement: give refine too. Received: {args!r}")
+        return None
+    from kzoo.crf import create
+
+    return create(kind, args, name="refinement")

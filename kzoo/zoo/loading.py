@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 WEIGHTS = Path(__file__).parent / "weights"
 
 ACCEPT_VARIABLE = "KZOO_ACCEPT_LICENSE"
+_REFINEMENT_ARGS = ("refine", "refine_args")
 
 _log = logging.getLogger("kzoo")
 
@@ -50,7 +51,9 @@ def load(
         accept_license: the terms of weights that are only fetched for those who accept them, as their card names them
             (`"non-commercial"`); the environment variable `KZOO_ACCEPT_LICENSE` does the same.
         **model_args: arguments of the architecture in place of the card's, e.g. `output_stride=8`, with which the
-            weights still fit. Of a published network the auxiliary head may be left out: `aux=False`.
+            weights still fit. Of a published network the auxiliary head may be left out: `aux=False`. `refine` and
+            `refine_args` put a CRF behind the network, or another, or take it off (`refine=None`); one with weights
+            is fresh unless the file has them.
 
     Returns:
         The network, with `card`, `fresh_layers` (names; empty where all weights came from the file) and, if the
@@ -79,6 +82,8 @@ def load(
     from kzoo.models import create_model
 
     args = {**card.architecture.args, **model_args}
+    if args.get("refine") != card.architecture.args.get("refine") and "refine_args" not in model_args:
+        args.pop("refine_args", None)  # they are of the card's refinement
     build = functools.partial(create_model, card.architecture.name, classes, args)
     fresh: tuple[str, ...] = ()
     if weights is None:
@@ -94,13 +99,8 @@ def load(
         checkpoint = None if weights == "default" else Path(weights)
         model, fresh = _from_checkpoint(card, checkpoint, classes, args, accept_license)
     if fresh:
-        _log.warning(
-            "%s with %d classes in place of %d: fresh, to be trained: %s. All other weights are kept.",
-            name,
-            classes,
-            card.num_classes,
-            ", ".join(fresh),
-        )
+        other = "" if classes == card.num_classes else f" with {classes} classes in place of {card.num_classes}"
+        _log.warning("%s%s: fresh, to be trained: %s. All other weights are kept.", name, other, ", ".join(fresh))
     if classes == card.num_classes:
         model.class_names, model.palette = card.class_names, card.palette
     model.card, model.fresh_layers, model.input_shape = card, fresh, (None, *shape)
@@ -163,9 +163,12 @@ def _from_checkpoint(
         )
     model = create_model(card.architecture.name, classes, args)
     # What is published, and kept converted, is the card's own network; a file of the user's may be of the arguments.
-    stored_args = card.architecture.args if path is None else args
+    card_args = card.architecture.args
+    stored_args = card_args
+    if path is not None:  # a refinement's weights are in the checkpoints only where the card has one
+        stored_args = _without_refinement(args) | {key: card_args[key] for key in _REFINEMENT_ARGS if key in card_args}
     build = functools.partial(create_model, card.architecture.name, card.num_classes, stored_args)
-    same = (classes, args) == (card.num_classes, stored_args)
+    same = (classes, _of_weights(args)) == (card.num_classes, _of_weights(stored_args))
     stored = model if same else build()
     if path is None:
         load_published(stored, card.name, card.source, build, functools.partial(_check_accepted, card, accepted))
@@ -194,7 +197,7 @@ def _load_keeping_body(model: Segmenter, path: Path, card_classes: int) -> tuple
     def differs_by_classes(in_file: tuple[int, ...], in_model: tuple[int, ...]) -> bool:
         return _differ_by_classes(in_file, in_model, card_classes, model.num_classes)
 
-    return load_weights(model, path, differs_by_classes if model.num_classes != card_classes else None)
+    return load_weights(model, path, differs_by_classes if model.num_classes != card_classes else None, in_refinement)
 
 
 def _open_keras(path: Path) -> Segmenter:
@@ -221,18 +224,20 @@ def start_from(model: Segmenter, init: str) -> tuple[str, ...]:
     """Sets a network's weights to another's, all but those of the layers that depend on the number of classes.
 
     Args:
-        model: of the same architecture; its number of classes may differ, or its classes.
+        model: of the same architecture; its number of classes may differ, or its classes, or its refinement.
         init: a name of the zoo, a run folder, a `.keras` or a `.weights.h5` file.
 
-    Returns: the names of the layers that stay fresh, which are logged too; none where the class counts are equal.
+    Returns: the names of the layers that stay fresh, which are logged too; none where the class counts are equal, but
+        for a refinement that the other network does not have.
     Raises: `ValueError` if there is no such network, or it has another architecture.
     """
     if init.endswith(".weights.h5"):
         from kzoo.zoo.weights_io import load_weights
 
-        fresh = load_weights(
-            model, init, lambda theirs, ours: _differ_by_classes(theirs, ours, None, model.num_classes)
-        )
+        def differs_by_classes(in_file: tuple[int, ...], in_model: tuple[int, ...]) -> bool:
+            return _differ_by_classes(in_file, in_model, None, model.num_classes)
+
+        fresh = load_weights(model, init, differs_by_classes, in_refinement)
     else:
         fresh = _copy_body(open_model(init), model, init)
     if fresh:
@@ -243,17 +248,22 @@ def start_from(model: Segmenter, init: str) -> tuple[str, ...]:
 def _copy_body(source: Segmenter, target: Segmenter, name: str) -> tuple[str, ...]:
     """Copies the weights that do not depend on the number of classes; returns the names of the other layers.
 
-    An auxiliary head of `source` is not needed.
+    An auxiliary head of `source` is not needed. A refinement of `target` stays fresh where `source` has none that fits.
     """
     from kzoo.convert.key_map import in_aux_head
 
     theirs, ours = ({w.path.removeprefix(f"{m.name}/"): w for w in m.weights} for m in (source, target))
-    problems = [f"it has no {path}" for path in ours if path not in theirs]
-    problems += [f"it has {path} too" for path in theirs if path not in ours and not in_aux_head(path)]
+    problems = [f"it has no {path}" for path in ours if path not in theirs and not in_refinement(path)]
+    problems += [
+        f"it has {path} too"
+        for path in theirs
+        if path not in ours and not in_aux_head(path) and not in_refinement(path)
+    ]
     problems += [
         f"its {path} has shape {tuple(theirs[path].shape)}, expected {tuple(weight.shape)}"
         for path, weight in ours.items()
         if path in theirs
+        and not in_refinement(path)
         and tuple(weight.shape) != tuple(theirs[path].shape)
         and not _differ_by_classes(theirs[path].shape, weight.shape, source.num_classes, target.num_classes)
     ]
@@ -265,7 +275,7 @@ def _copy_body(source: Segmenter, target: Segmenter, name: str) -> tuple[str, ..
         )
     fresh = []
     for path, weight in ours.items():
-        if weight.shape == theirs[path].shape:
+        if path in theirs and weight.shape == theirs[path].shape:
             weight.assign(theirs[path])
         else:
             fresh.append(path.rpartition("/")[0])
@@ -284,6 +294,20 @@ def _differ_by_classes(theirs: Sequence[int], ours: Sequence[int], before: int |
         tuple(theirs[-axes:]) == (before,) * axes and tuple(ours) == (*theirs[:-axes], *(after,) * axes)
         for axes in (1, 2)
     )
+
+
+def in_refinement(path: str) -> bool:
+    """Whether a layer or weight is the refinement's, which any network may have or not."""
+    return path.partition("/")[0] == "refinement"
+
+
+def _without_refinement(args: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in args.items() if key not in _REFINEMENT_ARGS}
+
+
+def _of_weights(args: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that decide which weights there are."""
+    return _without_refinement(args) if args.get("refine") in (None, "dense") else args
 
 
 def _verified(card: Card, weights: Weights) -> Path:

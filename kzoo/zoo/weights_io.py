@@ -63,7 +63,10 @@ def save_weights(model: Any, path: str | os.PathLike[str], dtype: Literal["float
 
 
 def load_weights(
-    model: Any, path: str | os.PathLike[str], may_be_fresh: Callable[[Shape, Shape], bool] | None = None
+    model: Any,
+    path: str | os.PathLike[str],
+    may_be_fresh: Callable[[Shape, Shape], bool] | None = None,
+    optional: Callable[[str], bool] = lambda layer: False,
 ) -> tuple[str, ...]:
     """Sets all weights of a built Keras model from a `.weights.h5` file; nothing is left out silently.
 
@@ -72,6 +75,8 @@ def load_weights(
         path: a file that `save_weights` or Keras wrote. An optimizer's state in it is passed over.
         may_be_fresh: called with the shapes in the file and in the model where they differ; True leaves that weight
             as it is. By default every difference is an error.
+        optional: called with a layer's path; True for one that the file or the model may lack, and whose weights stay
+            as they are where they do not fit.
 
     Returns:
         The names of the layers that were left fresh.
@@ -91,8 +96,13 @@ def load_weights(
         own, found = _entries(own_path), _entries(path)
         differing = [key for key in own.keys() & found.keys() if own[key].shape != found[key].shape]
         fresh = {key for key in differing if may_be_fresh and may_be_fresh(found[key].shape, own[key].shape)}
-        problems = [f"missing in the file: {_name(own, key)}" for key in own if key not in found]
-        problems += [f"unknown to the network: {_name(found, key)}" for key in found if key not in own]
+        fresh |= {key for key in {*differing, *(own.keys() - found.keys())} if optional(own[key].layer)}
+        problems = [f"missing in the file: {_name(own, key)}" for key in own if key not in found and key not in fresh]
+        problems += [
+            f"unknown to the network: {_name(found, key)}"
+            for key in found
+            if key not in own and not optional(found[key].layer)
+        ]
         problems += [
             f"{_name(own, key)} has shape {own[key].shape}, in the file {found[key].shape}"
             for key in sorted(differing)
@@ -109,7 +119,8 @@ def load_weights(
             shutil.copyfile(path, merged)
             with h5py.File(merged, "r+") as target, h5py.File(own_path) as source:
                 for key in fresh:
-                    del target[key]
+                    if key in target:
+                        del target[key]
                     target.create_dataset(key, data=source[key][()])
             model.load_weights(merged)
         else:

@@ -75,6 +75,17 @@ def test_options_reach_the_evaluation(camvid):
     assert protocol["stride"] == [5, 6]
 
 
+def test_refinement_is_told(camvid, capsys):
+    arguments = ["eval", "any", "--data", str(camvid), "--split", "val", "--json", str(camvid / "r.json")]
+    assert main([*arguments, "--refine", "dense", "--refine-preset", "deeplab_v1"]) == 0
+    assert "1 pictures, refined by DenseCRF\n" in capsys.readouterr().out
+    noted = json.loads((camvid / "r.json").read_text())["protocol"]["refinement"]
+    assert (noted["class"], noted["bilateral_sigma_xy"], noted["iterations"]) == ("DenseCRF", 50.0, 10)
+    assert main([*arguments, "--refine", "none"]) == 0
+    assert "refined" not in capsys.readouterr().out
+    assert "refinement" not in json.loads((camvid / "r.json").read_text())["protocol"]
+
+
 def test_unknown_kind_of_dataset(network, tmp_path, capsys):
     assert main(["eval", "any", "--data", str(tmp_path), "--split", "val"]) == 2
     assert "--dataset" in capsys.readouterr().err

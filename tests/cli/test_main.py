@@ -77,6 +77,17 @@ def test_info(capsys: pytest.CaptureFixture[str]) -> None:
     assert "weights       none" in capsys.readouterr().out
 
 
+def test_info_names_the_refinement(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    args = "{backbone: mobilenet_v2, refine: dense, refine_args: {preset: deeplab_v1, iterations: 5}}"
+    card = CARD.format(name="fcn_crf").replace("{backbone: mobilenet_v2}", args)
+    (tmp_path / "fcn_crf.yaml").write_text(card)
+    assert main(["info", "fcn_crf"]) == 0
+    out = capsys.readouterr().out
+    assert "fcn(backbone='mobilenet_v2')\n  refined by    a CRF: dense(preset='deeplab_v1', iterations=5)\n" in out
+    assert main(["info", "fcn_tiny"]) == 0
+    assert "refined" not in capsys.readouterr().out
+
+
 def test_info_of_imagenet_weights(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", "resnet50_torchvision"]) == 0
     out = capsys.readouterr().out

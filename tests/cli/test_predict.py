@@ -1,13 +1,18 @@
 """`kzoo predict`: every kind of input and picture, and one clear error for a bad one."""
 
+import argparse
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
 from kzoo.cli import main
+from kzoo.cli.eval import refinement_option
 from kzoo.cli.predict import find_pictures
+from kzoo.crf import PRESETS, ConvolutionalCRF, DenseCRF
 
 RED, GREEN = (200, 30, 30), (40, 220, 60)
 
@@ -51,6 +56,41 @@ def test_exif_rotation(network, tmp_path):
     with Image.open(tmp_path / "out" / "a_mask.png") as mask:
         assert mask.size == (30, 40)
         assert np.asarray(mask)[:, 15].tolist()[5] == 2  # green is at the top now
+
+
+def test_refinement(network, tmp_path, capsys):
+    """A spatial kernel of much weight takes a lone pixel away; `none` and no option leave it."""
+    picture, preset, out = tmp_path / "a.png", tmp_path / "smooth.yaml", tmp_path / "out"
+    image = np.full((30, 40, 3), RED, np.uint8)
+    image[15, 20] = GREEN
+    Image.fromarray(image).save(picture)
+    preset.write_text(yaml.safe_dump({**PRESETS["pydensecrf"], "spatial_weight": 40.0, "iterations": 1}))
+    smooth = ["--refine", "dense", "--refine-preset", str(preset)]
+    for options, pixels in (([], 1), (["--refine", "none"], 1), (smooth, 0)):
+        assert main(["predict", "any", str(picture), "-o", str(out), *options]) == 0
+        shares = json.loads((out / "a.json").read_text())["shares"]
+        assert shares["green"] == pytest.approx(pixels / 1200), options
+    capsys.readouterr()
+    for options, told in (
+        (["--refine-preset", str(preset)], "give --refine dense or --refine conv"),
+        (["--refine", "dense", "--refine-preset", "no.yaml"], "The CRF preset 'no.yaml' is not there"),
+        (["--refine", "conv", "--refine-preset", "crf_rn"], "Unknown CRF preset 'crf_rn'. Did you mean 'crf_rnn'"),
+    ):
+        assert main(["predict", "any", str(picture), "-o", str(out), *options]) == 2
+        assert told in capsys.readouterr().err
+
+
+def test_the_networks_own_refinement_unless_another_is_named():
+    def option(model, refine, preset=None):
+        return refinement_option(argparse.Namespace(refine=refine, refine_preset=preset), model)
+
+    plain, own = SimpleNamespace(), SimpleNamespace(refinement=DenseCRF(iterations=3))
+    assert option(own, None) == {} and option(own, "none") == {"refinement": None}
+    assert option(own, "dense")["refinement"] is own.refinement
+    other = option(own, "dense", "pydensecrf")["refinement"]
+    assert other is not own.refinement and other.bilateral_weight == 10.0
+    assert type(option(own, "conv")["refinement"]) is ConvolutionalCRF
+    assert type(option(plain, "dense")["refinement"]) is DenseCRF
 
 
 def test_a_bad_picture_is_named_and_the_others_are_done(network, tmp_path, capsys):

@@ -78,7 +78,7 @@ def test_protocol_is_passed_on_and_noted(network, dataset, monkeypatch):
 
     monkeypatch.setattr(sys.modules["kzoo.inference.evaluate"], "predict_mask", predict_mask)
     results = evaluate(network, dataset, **protocol)
-    assert passed == [protocol] * 3
+    assert passed == [{**protocol, "refinement": None}] * 3
     assert results.protocol == {"dataset": "paintings", "split": "val", **protocol}
 
 

@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as JSON, fractions of 1")
     parser.add_argument(
+        "--trimap",
+        type=Path,
+        metavar="FILE.csv",
+        help="write pixel accuracy and mIoU in bands along the boundaries there, and draw them into FILE.png",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
@@ -93,17 +99,22 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--json {args.json} is a folder: name a file.")
     if args.out and args.out.is_file():
         raise ValueError(f"--out {args.out} is a file: name a folder.")
+    if args.trimap and (args.trimap.suffix != ".csv" or args.trimap.is_dir()):
+        raise ValueError(f"--trimap {args.trimap} is a folder, or no name of a table: name a file that ends in .csv.")
     out = args.out or (Path(args.model) / f"eval_{args.split}" if Path(args.model).is_dir() else None)
     import_tensorflow()
     from kzoo.data import open_dataset
-    from kzoo.inference import draw_confusion, evaluate
+    from kzoo.inference import draw_confusion, evaluate, plot_trimap, write_trimap
+    from kzoo.metrics import TrimapMetrics
     from kzoo.zoo import open_model
 
     model = open_model(args.model)
     name = args.dataset or _dataset_name(args.data, model)
     dataset = open_dataset(name, args.data, args.split)
     options = {"protocol": protocol_of(args, model)} if args.protocol else prediction_options(args)
-    results = evaluate(model, dataset, **options, **refinement_option(args, model), progress=_show_progress)
+    trimap = TrimapMetrics(model.num_classes, dataset.labels.ignore_label)
+    options |= {**refinement_option(args, model), "metrics": [trimap] if args.trimap else []}
+    results = evaluate(model, dataset, **options, progress=_show_progress)
     refinement = results.protocol.get("refinement")
     refined = f", refined by {refinement['class']}" if refinement else ""
     print(f"{args.model} on {name} {args.split}, {results.pictures} pictures{refined}")
@@ -115,7 +126,13 @@ def run(args: argparse.Namespace) -> int:
     for file in written:
         with atomic_write(file) as temporary:
             temporary.write_text(json.dumps({"model": str(args.model), **results.to_json()}, indent=1) + "\n")
-    for file in [*written, *([out / "confusion.png"] if out else [])]:
+    if out:
+        written.append(out / "confusion.png")
+    if args.trimap:
+        write_trimap(trimap.result(), args.trimap)
+        plot_trimap({str(args.model): trimap.result()}, args.trimap.with_suffix(".png"))
+        written += [args.trimap, args.trimap.with_suffix(".png")]
+    for file in written:
         print(f"wrote {file}")
     return 0
 

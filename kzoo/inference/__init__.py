@@ -6,6 +6,7 @@ from kzoo.inference.freeze import FrozenModel, freeze
 from kzoo.inference.macs import count_macs
 from kzoo.inference.overlay import class_shares, draw_overlay, labels_of, mask_picture
 from kzoo.inference.predict import predict_logits, predict_mask, read_picture
+from kzoo.inference.trimap import plot_trimap, write_trimap
 
 __all__ = [
     "FrozenModel",
@@ -21,8 +22,10 @@ __all__ = [
     "labels_of",
     "mask_picture",
     "matching_dataset",
+    "plot_trimap",
     "predict_logits",
     "predict_mask",
     "read_picture",
     "similarity_to_point",
+    "write_trimap",
 ]

@@ -17,7 +17,7 @@ from kzoo.data import DATASET_LABELS, Dataset
 from kzoo.files import atomic_write
 from kzoo.inference.predict import Refinement, Size, predict_mask
 from kzoo.inference.protocols import Protocol, predict_by_protocol
-from kzoo.metrics import BoundaryIoU, ConfusionMatrix
+from kzoo.metrics import BoundaryIoU, ConfusionMatrix, TrimapMetrics
 
 Progress = Callable[[int, int], None]
 
@@ -68,6 +68,7 @@ def evaluate(
     protocol: Protocol | None = None,
     refinement: Refinement | Literal["own"] | None = "own",
     progress: Progress | None = None,
+    metrics: Sequence[ConfusionMatrix | TrimapMetrics] = (),
 ) -> Results:
     """Measures a network on a dataset, one picture at a time, at the masks' own size.
 
@@ -78,6 +79,7 @@ def evaluate(
         protocol: a published code's way to predict, in place of these.
         refinement: as in `predict_logits`; but `"own"` is none under a protocol, which is the network's alone.
         progress: called with (pictures done, pictures in all) after every picture.
+        metrics: further metrics that every picture is added to; their results are read from them.
 
     Raises:
         ValueError: the network's classes are not the dataset's, or the dataset is empty, or a file is bad.
@@ -96,7 +98,12 @@ def evaluate(
     if protocol is not None:
         how = {"protocol": type(protocol).__name__, **dataclasses.asdict(protocol), **noted}
         return evaluate_predictor(
-            lambda image: predict_by_protocol(model, image, protocol, refinement), dataset, expected, how, progress
+            lambda image: predict_by_protocol(model, image, protocol, refinement),
+            dataset,
+            expected,
+            how,
+            progress,
+            metrics,
         )
     options: dict[str, Any] = {"scales": list(scales), "flip": flip, "window": window, "stride": stride}
     return evaluate_predictor(
@@ -105,6 +112,7 @@ def evaluate(
         expected,
         {**options, **noted},
         progress,
+        metrics,
     )
 
 
@@ -114,6 +122,7 @@ def evaluate_predictor(
     class_names: Sequence[str],
     protocol: dict[str, Any],
     progress: Progress | None = None,
+    metrics: Sequence[ConfusionMatrix | TrimapMetrics] = (),
 ) -> Results:
     """Measures anything that makes class maps of pictures.
 
@@ -123,6 +132,7 @@ def evaluate_predictor(
         class_names: the dataset's classes; more may follow that a predictor can wrongly answer.
         protocol: how `predict` works, for the record.
         progress: called with (pictures done, pictures in all) after every picture.
+        metrics: further metrics that every picture is added to; their results are read from them.
 
     Raises:
         ValueError: the dataset is empty, or a prediction has another size than its mask.
@@ -139,7 +149,7 @@ def evaluate_predictor(
                 f"The prediction for {dataset.samples[index].id!r} has the shape {prediction.shape}, expected that of "
                 f"the mask, {mask.shape}."
             )
-        for metric in (pixels, boundary):
+        for metric in (pixels, boundary, *metrics):
             metric.update_masks(mask[np.newaxis], prediction[np.newaxis])
         if progress is not None:
             progress(index + 1, len(dataset))

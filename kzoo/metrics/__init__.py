@@ -3,5 +3,15 @@
 from kzoo.metrics.boundary_iou import BoundaryIoU
 from kzoo.metrics.confusion_matrix import ConfusionMatrix, confusion_matrix
 from kzoo.metrics.iou import MeanIoU, PerClassIoU, PixelAccuracy
+from kzoo.metrics.trimap import TrimapMetrics, TrimapResults
 
-__all__ = ["BoundaryIoU", "ConfusionMatrix", "MeanIoU", "PerClassIoU", "PixelAccuracy", "confusion_matrix"]
+__all__ = [
+    "BoundaryIoU",
+    "ConfusionMatrix",
+    "MeanIoU",
+    "PerClassIoU",
+    "PixelAccuracy",
+    "TrimapMetrics",
+    "TrimapResults",
+    "confusion_matrix",
+]

@@ -49,9 +49,28 @@ def test_prints_and_writes(camvid, capsys):
         assert picture.format == "PNG"
 
 
+def test_trimap(camvid, capsys):
+    table = camvid / "bands" / "trimap.csv"
+    assert main(["eval", "any", "--data", str(camvid), "--split", "val", "--trimap", str(table)]) == 0
+    printed = capsys.readouterr().out
+    header, first, second, *others = table.read_text().splitlines()
+    assert header == "width,pixel_accuracy,miou"
+    # Rows 0..4 are void and Building begins at column 12, in the prediction at 10. At most 1 px from another label:
+    # row 5 (10 + 2 wrong + 8 pixels) and columns 11 (wrong) and 12 below it, 14 pixels each.
+    assert first.split(",")[0] == "1"
+    assert [float(value) for value in first.split(",")[1:]] == pytest.approx([32 / 48, (10 / 26 + 22 / 38) / 2])
+    # 2 px: rows 5 and 6, and columns 10 to 13 of the 13 rows below.
+    assert float(second.split(",")[1]) == pytest.approx((2 * 18 + 13 * 2) / (2 * 20 + 13 * 4))
+    assert len(others) == 8 and others[-1].split(",")[0] == "40"
+    assert float(others[-1].split(",")[1]) == pytest.approx(270 / 300)
+    with Image.open(camvid / "bands" / "trimap.png") as picture:
+        assert picture.format == "PNG"
+    assert f"wrote {table}" in printed and "trimap.png" in printed
+
+
 def test_outputs_that_cannot_be_written_are_told_before_the_evaluation(camvid, capsys):
     (camvid / "file").write_text("")
-    for option, path in (("--json", camvid), ("--out", camvid / "file")):
+    for option, path in (("--json", camvid), ("--out", camvid / "file"), ("--trimap", camvid / "bands.png")):
         assert main(["eval", "any", "--data", str(camvid), "--split", "val", option, str(path)]) == 2
         captured = capsys.readouterr()
         assert f"{option} {path} is a" in captured.err and captured.out == ""

@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
     from kzoo.zoo import open_model
 
     model = open_model(args.model)
-    name = args.dataset or _dataset_name(args.data, model)
+    name = args.dataset or dataset_name(args.data, model)
     dataset = open_dataset(name, args.data, args.split)
     options = {"protocol": protocol_of(args, model)} if args.protocol else prediction_options(args)
     trimap = TrimapMetrics(model.num_classes, dataset.labels.ignore_label)
@@ -166,7 +166,8 @@ def protocol_of(args: argparse.Namespace, model: Any) -> Protocol:
     return MMSegmentation(**sizes, scales=tuple(args.scales), flip=args.flip)
 
 
-def _dataset_name(folder: Path, model: Any) -> str:
+def dataset_name(folder: Path, model: Any) -> str:
+    """The kind of dataset that `folder` holds, as far as its description or the network's classes tell."""
     from kzoo.data import dataset_names
     from kzoo.inference import matching_dataset
 

@@ -19,7 +19,7 @@ def bilateral_features(images: Any, sigma_xy: float, sigma_rgb: float) -> Any:
     return tf.reshape(tf.concat([places / sigma_xy, images / sigma_rgb], -1), (shape[0], -1, 5))
 
 
-class BilateralKernel:
+class LatticeKernel:
     """The bilateral kernel on a permutohedral lattice, a linear operator on (B, H, W, C).
 
     Args:
@@ -34,14 +34,14 @@ class BilateralKernel:
         flat = tf.reshape(values, (shape[0], -1, values.shape[-1]))
         return tf.ensure_shape(tf.reshape(self.lattice.filter(flat), shape), values.shape)
 
-    def scaled(self, received: Any, sent: Any) -> BilateralKernel:
+    def scaled(self, received: Any, sent: Any) -> LatticeKernel:
         """The kernel with factors (B, H, W, 1), or None, of the values that pixels receive and send."""
-        return BilateralKernel(self.lattice.scaled(received, sent))
+        return LatticeKernel(self.lattice.scaled(received, sent))
 
 
-def bilateral_kernel(images: Any, sigma_xy: float, sigma_rgb: float) -> BilateralKernel:
+def bilateral_kernel(images: Any, sigma_xy: float, sigma_rgb: float) -> LatticeKernel:
     """The bilateral kernel of pictures (B, H, W, 3), on the permutohedral lattice."""
-    return BilateralKernel(PermutohedralLattice(bilateral_features(images, sigma_xy, sigma_rgb)))
+    return LatticeKernel(PermutohedralLattice(bilateral_features(images, sigma_xy, sigma_rgb)))
 
 
 def truncated_bilateral_kernel(images: Any, sigma_xy: float, sigma_rgb: float, radius: int) -> Callable[[Any], Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import keras
@@ -108,11 +108,7 @@ class MeanFieldCRF(keras.layers.Layer):
         weights = self._kernel_weights()
         spatial = normalized(self._spatial_kernel(logits), logits, self.normalization, weights[0])
         bilateral = normalized(self._bilateral_kernel(images), logits, self.normalization, weights[1])
-        refined = logits
-        for _ in range(iterations):
-            belief = tf.nn.softmax(refined)
-            refined = tf.add_n([logits, *self._messages(spatial(belief), bilateral(belief))])
-        return refined
+        return mean_field(logits, lambda belief: self._messages(spatial(belief), bilateral(belief)), iterations)
 
     def _refine_outside_graphs(self, logits: Any, images: Any, iterations: int) -> Any:
         return self._refine(logits, images, iterations)
@@ -161,6 +157,14 @@ class MeanFieldCRF(keras.layers.Layer):
             "iterations": self.iterations,
             "normalization": self.normalization,
         }
+
+
+def mean_field(logits: Any, messages: Callable[[Any], Sequence[Any]], iterations: int) -> Any:
+    """The refined logits (B, H, W, C): `l' = l + sum(messages(softmax(l')))`, repeated from `l' = l`."""
+    refined = logits
+    for _ in range(iterations):
+        refined = tf.add_n([logits, *messages(tf.nn.softmax(refined))])
+    return refined
 
 
 def positive(name: str, value: Any) -> int:

@@ -84,14 +84,8 @@ def evaluate(
     Raises:
         ValueError: the network's classes are not the dataset's, or the dataset is empty, or a file is bad.
     """
-    names = tuple(model.class_names)
-    unnamed = names == tuple(f"class {index}" for index in range(len(names)))
+    check_classes(model, dataset)
     expected = dataset.labels.class_names
-    if model.num_classes != len(expected) or (names != expected and not unnamed):
-        raise ValueError(
-            f"The network's classes are not those of the dataset {dataset.name!r}. Network: {', '.join(names)}. "
-            f"Dataset: {', '.join(expected)}."
-        )
     if refinement == "own":
         refinement = getattr(model, "refinement", None) if protocol is None else None
     noted = {} if refinement is None else {"refinement": _description(refinement)}
@@ -114,6 +108,17 @@ def evaluate(
         progress,
         metrics,
     )
+
+
+def check_classes(model: keras.Model, dataset: Dataset) -> None:
+    """Raises ValueError unless the network's classes are the dataset's, or as many without names."""
+    names, expected = tuple(model.class_names), dataset.labels.class_names
+    unnamed = names == tuple(f"class {index}" for index in range(len(names)))
+    if model.num_classes != len(expected) or (names != expected and not unnamed):
+        raise ValueError(
+            f"The network's classes are not those of the dataset {dataset.name!r}. Network: {', '.join(names)}. "
+            f"Dataset: {', '.join(expected)}."
+        )
 
 
 def evaluate_predictor(

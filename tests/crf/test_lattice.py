@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from kzoo.crf import NORMALIZATIONS, PermutohedralLattice, bilateral_features, normalized
-from kzoo.crf.bilateral import BilateralKernel
+from kzoo.crf.bilateral import LatticeKernel
 from tests.crf.gaussians import features, gaussian, lattice_matrix, normalize, picture, softmax
 
 
@@ -62,7 +62,7 @@ def test_normalizations_are_diagonal_matrices_around_the_kernel(normalization):
     values = np.random.default_rng(0).normal(size=(1, len(points), 4)).astype("float32")
     expected = 3 * normalize(matrix(points, dtype="float32").astype("float64"), normalization) @ values[0]
     # Once as any kernel, once with the factors inside the lattice's matrices.
-    for kernel in (lattice.filter, BilateralKernel(lattice)):
+    for kernel in (lattice.filter, LatticeKernel(lattice)):
         actual = normalized(kernel, values, normalization, 3.0)(values)[0]
         np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
 

@@ -4,6 +4,7 @@ from kzoo.models.create import ARCHITECTURES, create_model
 from kzoo.models.deeplab_v1 import DeepLabV1
 from kzoo.models.encnet import EncNet
 from kzoo.models.fcn import FCN
+from kzoo.models.fcn8s import FCN8s
 from kzoo.models.sanet import SANet
 from kzoo.models.segmenter import Segmenter
 

@@ -48,7 +48,9 @@ def test_finds_writes_and_resumes(paintings, network, capsys, monkeypatch):
     scored, predicted = [], []
     score, predict = KernelScorer.__call__, crf_search.predict_logits
     monkeypatch.setattr(KernelScorer, "__call__", lambda *args: (scored.append(args[1:]), score(*args))[1])
-    monkeypatch.setattr(crf_search, "predict_logits", lambda *args: (predicted.append(args), predict(*args))[1])
+    monkeypatch.setattr(
+        crf_search, "predict_logits", lambda *args, **options: (predicted.append(args), predict(*args, **options))[1]
+    )
     assert search(paintings, "--subset", "2") == 0
     printed = capsys.readouterr().out
     text = (paintings / "o" / "crf.yaml").read_text()

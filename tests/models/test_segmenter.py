@@ -257,6 +257,8 @@ def test_sample_weights_are_refused(pictures, masks):
 
 def test_a_backbone_that_takes_bgr_sees_the_picture_so(monkeypatch):
     class Bare(segmenter.Segmenter):
+        required_features = ("c1",)
+
         def heads(self, features, training):
             return {"logits": features["c1"]}
 

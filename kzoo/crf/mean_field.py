@@ -98,8 +98,11 @@ class MeanFieldCRF(keras.layers.Layer):
             if bool(tf.reduce_any(tf.math.is_nan(logits))):
                 raise ValueError(f"{type(self).__name__} expects logits without NaN. Received logits with NaN.")
             # One picture at a time: memory for one, and faster than tensors that outgrow the caches.
-            pictures = zip(tf.split(logits, logits.shape[0]), tf.split(images, images.shape[0]), strict=True)
-            refined = tf.concat([self._refine_outside_graphs(*pair, iterations) for pair in pictures], 0)
+            pictures = [
+                self._refine_outside_graphs(logits[i : i + 1], images[i : i + 1], iterations)
+                for i in range(logits.shape[0])
+            ]
+            refined = pictures[0] if len(pictures) == 1 else tf.concat([logits[:0], *pictures], 0)
         else:
             refined = self._refine(logits, images, iterations)
         return tf.cast(refined, self.compute_dtype)

@@ -104,7 +104,7 @@ class MeanFieldCRF(keras.layers.Layer):
             ]
             refined = pictures[0] if len(pictures) == 1 else tf.concat([logits[:0], *pictures], 0)
         else:
-            refined = self._refine(logits, images, iterations)
+            refined = self._refine_in_graphs(logits, images, iterations)
         return tf.cast(refined, self.compute_dtype)
 
     def _refine(self, logits: Any, images: Any, iterations: int) -> Any:
@@ -115,6 +115,15 @@ class MeanFieldCRF(keras.layers.Layer):
 
     def _refine_outside_graphs(self, logits: Any, images: Any, iterations: int) -> Any:
         return self._refine(logits, images, iterations)
+
+    def _refine_in_graphs(self, logits: Any, images: Any, iterations: int) -> Any:
+        if logits.shape[0] is not None:
+            return self._refine(logits, images, iterations)
+        # A replica may get no picture of an epoch's last batch, and a lattice without points ends the process.
+        count = tf.shape(logits)[0]
+        padding = [[0, tf.cast(count == 0, tf.int32)], [0, 0], [0, 0], [0, 0]]
+        logits, images = (tf.ensure_shape(tf.pad(values, padding), values.shape) for values in (logits, images))
+        return self._refine(logits, images, iterations)[:count]
 
     def _iterations(self, training: bool | None) -> int:
         return self.iterations

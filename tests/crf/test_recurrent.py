@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from kzoo.crf import ConvolutionalCRF, DenseCRF, RecurrentCRF
 from tests.crf.gaussians import mean_field, picture
@@ -45,6 +46,25 @@ def test_fresh_layer_is_the_dense_crf_with_fewer_iterations_in_training():
         expected = DenseCRF(**WIDTHS, **weights, iterations=iterations)(logits, images)
         np.testing.assert_allclose(crf(logits, images, training=training), expected, atol=1e-4)
     assert (RecurrentCRF().iterations, RecurrentCRF().training_iterations) == (10, 5)
+
+
+@pytest.mark.parametrize("layer", [RecurrentCRF, ConvolutionalCRF])
+def test_a_batch_without_pictures(layer):
+    """As the second of two replicas gets it of an odd number of pictures: nothing comes out, nothing is learned."""
+    logits, images = (values.astype("float32") for values in scene())
+    crf = layer(**WIDTHS, training_iterations=1)
+    crf.build(logits.shape, images.shape)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None, None, 4)), tf.TensorSpec((None, None, None, 3))])
+    def step(logits, images):
+        with tf.GradientTape() as tape:
+            refined = crf(logits, images, training=True)
+        return refined, tape.gradient(refined, crf.trainable_weights)
+
+    for count in (0, 2):
+        refined, gradients = step(logits[:count], images[:count])
+        np.testing.assert_allclose(refined, crf(logits[:count], images[:count], training=True), atol=1e-4)
+        assert [np.any(gradient) for gradient in gradients] == [count > 0] * 3
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])

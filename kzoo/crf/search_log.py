@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,13 +33,16 @@ class SearchLog(dict[BilateralKernel, float]):
         with open(path, "a+b") as file:
             file.seek(0)
             content = file.read()
-            whole = content.rfind(b"\n") + 1
-            file.truncate(whole)
-        first, *lines = content[:whole].decode("utf-8", "replace").splitlines() or [""]
-        if not first:
+        whole = content.rfind(b"\n") + 1
+        header = json.dumps({"setting": dict(setting)}).encode()
+        if not whole and header.startswith(content):  # new, or killed within its first line
+            os.truncate(path, 0)
             self._append({"setting": dict(setting)})
             return
+        first, *lines = content[: whole or None].decode("utf-8", "replace").splitlines()
         self._compare(_parsed(path, 1, first).get("setting"), setting)
+        # Only now that it is known to be a log.
+        os.truncate(path, whole)
         for number, line in enumerate(lines, 2):
             row = _parsed(path, number, line)
             try:

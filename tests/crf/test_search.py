@@ -115,10 +115,14 @@ def test_a_log_of_something_else_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r'pictures \["a", "b"\], now \["a"\]; iterations 10, now 5'):
         SearchLog(path, {**SETTING, "pictures": ["a"], "iterations": 5})
     assert path.read_bytes() == before
-    for bad in ("{}\n", "[1]\n", "text\n"):
+    for bad in ("{}\n", "[1]\n", "text\n", "text", "\ntext\nmore", "text\nmore"):
         path.write_text(bad)
         with pytest.raises(ValueError, match=r"line 1, is not what a CRF search logs"):
             SearchLog(path, SETTING)
+        assert path.read_text() == bad
+    path.write_bytes(before[:12])  # a kill in the middle of the first line
+    assert not SearchLog(path, SETTING)
+    assert path.read_bytes() == before.splitlines(keepends=True)[0]
     for bad in ('{"miou": 1}', '{"bilateral_weight": 1}', "nonsense"):
         path.write_text(json.dumps({"setting": SETTING}) + f"\n{bad}\n")
         with pytest.raises(ValueError, match=r"line 2, is not what a CRF search logs"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -18,14 +19,17 @@ from numpy.typing import NDArray
 from kzoo.crf import BilateralKernel, DenseCRF, KernelScorer, SearchGrid, search_kernel
 from kzoo.crf.search_log import SearchLog
 from kzoo.data import Dataset
-from kzoo.files import atomic_write
+from kzoo.files import atomic_write, digest
 from kzoo.inference.evaluate import check_classes
 from kzoo.inference.predict import predict_logits
+from kzoo.models import Segmenter
 
 LOGITS_IN_MEMORY = 2 << 30
 """Bytes of logits that are kept in memory; the rest goes to a temporary file."""
 
 _FIXED = ("spatial_sigma", "spatial_weight", "iterations", "normalization")
+_LABELLING = ("name", "class_names", "palette")
+"""Of a network's configuration, what its logits do not depend on."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def search_crf(
         "dataset": dataset.name,
         "split": dataset.split,
         "pictures": [dataset.samples[index].id for index in chosen],
+        "files": _checksum_of_files(dataset, chosen),
         **fixed,
     }
     log = SearchLog(out.with_suffix(".jsonl"), setting)
@@ -131,12 +136,24 @@ _ORDER = (
 
 
 def _checksum(model: keras.Model) -> str:
-    """SHA-256 of the weights, with their shapes."""
-    total = hashlib.sha256()
+    """SHA-256 of the weights, with their shapes, and of a network's arguments (an output stride changes no shape)."""
+    config = model.get_config() if isinstance(model, Segmenter) else {}
+    arguments = {key: value for key, value in config.items() if key not in _LABELLING}
+    total = hashlib.sha256(json.dumps(arguments, sort_keys=True, default=str).encode())
     for weight in model.weights:
         array = np.ascontiguousarray(weight.numpy())
         total.update(f"{array.dtype}{array.shape}".encode())
         total.update(array.tobytes())
+    return total.hexdigest()
+
+
+def _checksum_of_files(dataset: Dataset, indices: Sequence[int]) -> str:
+    """SHA-256 of the pictures and masks, and of what their labels become. Files that are missing are reported later."""
+    total = hashlib.sha256(repr(sorted(dataset.label_map.items())).encode())
+    for index in indices:
+        for file in (dataset.samples[index].image, dataset.samples[index].mask):
+            if file is not None and file.is_file():
+                total.update(digest(file).encode())
     return total.hexdigest()
 
 

@@ -9,6 +9,7 @@ import kzoo.crf
 from kzoo.cli import main
 from kzoo.crf import DenseCRF, KernelScorer, SearchGrid
 from kzoo.inference import crf_search
+from kzoo.models import FCN
 
 GRID = SearchGrid((5.0,), (10.0,), (20.0, 300.0), steps=((5.0, 5.0, 4.0),))
 
@@ -85,9 +86,15 @@ def test_finds_writes_and_resumes(paintings, network, capsys, monkeypatch):
     assert "another search: pictures" in capsys.readouterr().err
     assert search(paintings, "--subset", "2", "--normalization", "symmetric") == 2
     assert 'normalization "after", now "symmetric"' in capsys.readouterr().err
-    network.set_weights([weight + 1e-6 for weight in network.get_weights()])
+    weights = network.get_weights()
+    network.set_weights([weight + 1e-6 for weight in weights])
     assert search(paintings, "--subset", "2") == 2
     assert "another search: network" in capsys.readouterr().err
+    network.set_weights(weights)
+    for index in range(3):
+        Image.new("L", (20 + index, 24), 2).save(paintings / "masks" / f"{index}.png")
+    assert search(paintings, "--subset", "2") == 2
+    assert "another search: files" in capsys.readouterr().err
     assert (paintings / "o" / "crf.jsonl").read_text() == log and not scored
 
 
@@ -134,3 +141,14 @@ def test_no_place_for_the_result(paintings, capsys):
 def test_an_unknown_network(capsys, tmp_path):
     assert main(["crf", "search", "encnet_mnv2_camvidd", "--data", str(tmp_path), "--split", "val"]) == 2
     assert "Did you mean 'encnet_mnv2_camvid'" in capsys.readouterr().err
+
+
+def test_a_networks_checksum_is_that_of_what_its_logits_depend_on(tiny_backbone):
+    weights, found = None, []
+    for stride, align_corners in ((8, True), (8, True), (16, True), (8, False)):
+        model = FCN(3, backbone=tiny_backbone, output_stride=stride, filters=8, aux=False, align_corners=align_corners)
+        weights = model.get_weights() if weights is None else weights
+        model.set_weights(weights)
+        found.append(crf_search._checksum(model))
+    # All have the same weights; the first two differ by their names alone.
+    assert found[0] == found[1] and len(set(found)) == 3

@@ -73,7 +73,7 @@ def predict_logits(
 
     Raises:
         FileNotFoundError, ValueError: the picture cannot be read or is no picture; a scale, window or stride that is
-            not positive; a stride larger than the window, which would leave gaps.
+            not positive; a stride larger than the window, which would leave gaps; a refinement that is none.
 
     Reference:
         Multi-scale and flip evaluation as in Zhang et al., "Context Encoding for Semantic Segmentation", CVPR 2018,
@@ -117,6 +117,11 @@ def _predict(
 ) -> Any:
     if not len(scales) or not all(scale > 0 for scale in scales):
         raise ValueError(f"`scales` are one or more positive factors such as (0.75, 1.0, 1.25), received {scales!r}.")
+    if refinement is not None and refinement != "own" and not callable(refinement):
+        raise ValueError(
+            'The `refinement` of a prediction is "own" (the network\'s, if it has one), None, or a layer such as '
+            f"kzoo.crf.DenseCRF(). Received: {refinement!r}"
+        )
     network = freeze(model).unrefined
     if window is None:
         if stride is not None:

@@ -52,6 +52,11 @@ def test_once_at_the_end_at_the_pictures_size(network, picture, options):
     np.testing.assert_array_equal(predict_mask(network, picture, **options, refinement=recorder), after.argmax(-1))
 
 
+def test_a_refinement_that_is_none(network, picture):
+    with pytest.raises(ValueError, match=r"a layer such as kzoo.crf.DenseCRF\(\). Received: 'dense'"):
+        predict_mask(network, picture, refinement="dense")
+
+
 def test_the_networks_own_by_default(refined, picture):
     passes = {"scales": (0.75, 1.0), "flip": True}
     for options in ({}, passes):

@@ -1,7 +1,7 @@
 """Draws what refinements do to a network's segmentation: pictures for docs/.
 
     python tools/side_by_side.py encnet_mnv2_animals none dense conv -o docs/pictures/refinement.png
-    python tools/side_by_side.py encnet_mnv2_animals none dense:deeplab_v1 rnn@deeplab_mnv2_rnn -o out.png
+    python tools/side_by_side.py encnet_mnv2_animals none dense:deeplab_v1 own@runs/deeplab_mnv2_rnn -o out.png
 
 A column is `KIND[:PRESET][@NAME_OR_RUN]`: none, dense, conv (fresh) or own (what the network has), with a preset, of
 another network than the first. The pictures are scikit-image's Chelsea (CC0) and Eileen Collins (NASA, public domain),
@@ -50,6 +50,8 @@ def column(text: str, first: str) -> tuple[str, Any, Any]:
     kind, _, preset = rest.partition(":")
     model = kzoo.open_model(name or first)
     if kind in ("none", "own"):
+        if preset:
+            raise SystemExit(f"{text}: a preset has the arguments of dense, conv or rnn.")
         return text, model, None if kind == "none" else "own"
     return text, model, create(kind, load_preset(preset) if preset else {})
 
@@ -70,7 +72,6 @@ def main() -> None:
     parser.add_argument(
         "--pictures", nargs="+", type=Path, help="freely licensed ones only, if the result is published"
     )
-    parser.add_argument("--zoom", type=float, nargs=2, default=(0.55, 0.5), help="centre of the enlarged part, x and y")
     parser.add_argument("-o", "--out", type=Path, required=True)
     args = parser.parse_args()
 

@@ -107,13 +107,14 @@ class Licence:
     """Terms of the weights and of the pictures they learned from, and the notice to pass on with them.
 
     Attributes:
-        accept: what a user has to accept by this name before the weights are fetched; None asks for nothing.
+        accept: what a user has to accept by this name before the weights are fetched, `unlicensed` where their authors
+            state no licence; None asks for nothing.
     """
 
     weights: str
     data: str
     notice: str
-    accept: Literal["non-commercial"] | None = None
+    accept: Literal["non-commercial", "unlicensed"] | None = None
 
 
 @dataclass(frozen=True)

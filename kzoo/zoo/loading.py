@@ -49,7 +49,8 @@ def load(
         input_shape: (height, width, 3) that the network is going to be used at, kept as `model.input_shape` with the
             batch's None in front; None is any size.
         accept_license: the terms of weights that are only fetched for those who accept them, as their card names them
-            (`"non-commercial"`); the environment variable `KZOO_ACCEPT_LICENSE` does the same.
+            (`"non-commercial"`, or `"unlicensed"` where the authors state no licence); so does the environment variable
+            `KZOO_ACCEPT_LICENSE`, which can name several, separated by commas.
         **model_args: arguments of the architecture in place of the card's, e.g. `output_stride=8`, with which the
             weights still fit. Of a published network the auxiliary head may be left out: `aux=False`. `refine` and
             `refine_args` put a CRF behind the network, or another, or take it off (`refine=None`); one with weights
@@ -180,7 +181,8 @@ def _from_checkpoint(
 def _check_accepted(card: Card, accepted: str | None) -> None:
     """Raises FetchError if the card's weights are fetched only under terms that are not accepted."""
     terms = card.licence.accept
-    if terms is None or terms in (accepted, os.environ.get(ACCEPT_VARIABLE, "").strip()):
+    by_variable = [term.strip() for term in os.environ.get(ACCEPT_VARIABLE, "").split(",")]
+    if terms is None or terms in (accepted, *by_variable):
         return
     received = "" if accepted is None else f" Received: accept_license={accepted!r}"
     raise FetchError(

@@ -113,6 +113,13 @@ def test_published_results_are_the_sources() -> None:
     assert len(PUBLISHED) == 19
 
 
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_weights_that_not_everybody_may_use_have_to_be_asked_for(name: str) -> None:
+    licence = kzoo.get_card(name).licence
+    terms = {"MIT": None, "Apache-2.0": None, "non-commercial": "non-commercial", "None": "unlicensed"}
+    assert licence.accept == terms[licence.weights.split()[0]]
+
+
 def test_crfrnn_is_the_published_network_under_its_terms() -> None:
     card = kzoo.get_card("crfrnn_vgg16_voc")
     assert card.source.converter in SOURCES and card.source.file.filename in card.source.file.urls[0]

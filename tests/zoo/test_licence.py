@@ -74,12 +74,14 @@ def test_nothing_is_fetched_before_the_terms_are_accepted(
 
 def test_the_environment_accepts_too(card: str, server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetching, "_fetch_from_any", lambda *_: (_ for _ in ()).throw(FetchError("would fetch")))
-    monkeypatch.setenv("KZOO_ACCEPT_LICENSE", "non-commercial")
-    with pytest.raises(FetchError, match="would fetch"):
-        kzoo.load(card)
-    monkeypatch.setenv("KZOO_ACCEPT_LICENSE", "yes")
-    with pytest.raises(FetchError, match="accept their terms"):
-        kzoo.load(card)
+    for accepted in ("non-commercial", "unlicensed, non-commercial"):
+        monkeypatch.setenv("KZOO_ACCEPT_LICENSE", accepted)
+        with pytest.raises(FetchError, match="would fetch"):
+            kzoo.load(card)
+    for other in ("yes", "unlicensed"):
+        monkeypatch.setenv("KZOO_ACCEPT_LICENSE", other)
+        with pytest.raises(FetchError, match="accept their terms"):
+            kzoo.load(card)
 
 
 def test_other_classes_keep_all_that_does_not_depend_on_them(card: str, checkpoint: Path, tmp_path: Path) -> None:

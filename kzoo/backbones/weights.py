@@ -118,6 +118,7 @@ def unfold_batch_normalization(backbone: Backbone, batches: Iterable[Any]) -> No
     A folded BatchNorm computes `z + bias`. With the measured mean and variance of z as statistics,
     `gamma = sqrt(variance + epsilon)` and `beta = bias + mean` compute the same at inference, and in training mode
     (statistics of the batch) nearly the same, so that fine-tuning with live BatchNorm starts where ImageNet ended.
+    A backbone without BatchNorm stays as it is.
 
     Args:
         backbone: with weights loaded.
@@ -126,6 +127,8 @@ def unfold_batch_normalization(backbone: Backbone, batches: Iterable[Any]) -> No
     Raises: `ValueError` if there is no batch.
     """
     pairs = convolution_norm_pairs(backbone)
+    if not pairs:  # VGG-16
+        return
     probe = keras.Model(backbone.inputs[0], [norm.input for _, norm in pairs])
     totals = [np.zeros((2, norm.gamma.shape[0])) for _, norm in pairs]
     counts = np.zeros(len(pairs))

@@ -170,7 +170,8 @@ class TrainSection:
         sync_batchnorm: batch statistics over all devices together.
         validate_every: epochs between validations; the last epoch is always validated.
         freeze_batchnorm: keep every BatchNorm of the backbone at its stored statistics.
-        freeze_until: the backbone's feature (`c1` ... `c4`) up to which its layers stay as loaded; null trains all.
+        freeze_until: the backbone's feature (`c1` ... `c4`; FCN-8s: `pool3`, `pool4`, `fc7`) up to which its layers
+            stay as loaded; null trains all.
     """
 
     epochs: int
@@ -180,7 +181,7 @@ class TrainSection:
     sync_batchnorm: bool = True
     validate_every: int = 1
     freeze_batchnorm: bool = False
-    freeze_until: Literal["c1", "c2", "c3", "c4"] | None = None
+    freeze_until: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("epochs", "validate_every"):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from kzoo.backbones import Backbone, load_backbone_weights, mobilenet_v2, unfold_batch_normalization
+from kzoo.backbones import Backbone, create, load_backbone_weights, mobilenet_v2, unfold_batch_normalization
 from kzoo.backbones.weights import convolution_norm_pairs
 
 LEVELS = ("c1", "c2", "c3", "c4")
@@ -64,6 +64,16 @@ def test_unfolding_measures_all_pictures_and_keeps_the_function(source: Backbone
     measured = np.concatenate([np.reshape(layer(images), (-1, norm.gamma.shape[0])) for images in batches])
     np.testing.assert_allclose(norm.moving_mean, measured.mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(norm.moving_variance, measured.var(0), rtol=1e-4)
+
+
+def test_a_backbone_without_batchnorm_is_read_and_stays_as_it_is(tmp_path: Path) -> None:
+    source, backbone = (create("vgg16_fcn8s", width=1 / 64) for _ in range(2))
+    arrays = {f"{layer.name}/{w.name}": np.array(w) for layer in source.layers for w in layer.weights}
+    np.savez(tmp_path / "vgg.npz", **arrays)
+    load_backbone_weights(backbone, tmp_path / "vgg.npz")
+    unfold_batch_normalization(backbone, [np.ones((1, 8, 8, 3), "float32")])
+    for weight, expected in zip(backbone.weights, source.weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_files_that_do_not_fit_are_named(folded: Path, tmp_path: Path) -> None:

@@ -45,6 +45,15 @@ def test_freezing_up_to_a_feature(recipe):
     assert not any(name.startswith("block_3_") for name in frozen)
 
 
+def test_freezing_up_to_a_feature_of_another_name(recipe):
+    network = "model: {name: fcn8s, args: {backbone_args: {width: 0.02}}}\n"
+    recipe.write_text(network + recipe.read_text()[recipe.read_text().index("data:") :])
+    config = load_config(recipe, ["train.freeze_until=pool4"])
+    layers = build_model(config, open_dataset("folder", config.data.root, "train")).backbone.layers
+    frozen = [layer.name for layer in layers if not layer.trainable]
+    assert frozen == [layer.name for layer in layers[: len(frozen)]] and frozen[-1] == "pool4"
+
+
 def test_freezing_batchnorm(recipe):
     config = load_config(recipe, ["train.freeze_batchnorm=true"])
     model = build_model(config, open_dataset("folder", config.data.root, "train"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kzoo.convert.caffemodel import read_caffemodel
 from kzoo.convert.errors import CheckpointError
 from kzoo.convert.key_map import KeyMap, keras_array, keras_shape
@@ -34,20 +36,28 @@ VGG16 = KeyMap("VGG's or DeepLab v1's authors", _VGG16, dropped=("fc*",))
 def set_large_fov(head: LargeFOV, path: str) -> None:
     """Sets DeepLab's first two head layers to those of a `.caffemodel` made for it (`vgg16_20M.caffemodel`).
 
-    Raises: `CheckpointError` if `fc6` and `fc7` are not there, or of other shapes.
+    Raises: `CheckpointError` if `fc6` and `fc7` are not there, of other shapes, with biases where the head has
+        BatchNorm, or not finite.
     """
-    tensors = read_caffemodel(path)
-    found = {}
-    for layer in (head.fc6, head.fc7):
-        for weight in layer.weights:
-            key = f"{layer.name}.{'weight' if weight.name == 'kernel' else weight.name}"
-            shape = keras_shape(tensors[key].shape, f"/{weight.name}") if key in tensors else None
-            if shape != tuple(weight.shape):
-                raise CheckpointError(
-                    f"{path!r} does not fit the head: {key} has shape {shape} in Keras' order, expected "
-                    f"{tuple(weight.shape)}. Give the backbone's weights as `.weights.h5`, or build the head that the "
-                    "file is of."
-                )
-            found[weight.path] = weight, keras_array(tensors[key], f"/{weight.name}")
-    for weight, value in found.values():
-        weight.assign(value)
+    variables = {
+        f"{layer.name}.{'weight' if variable.name == 'kernel' else variable.name}": variable
+        for layer in (head.fc6, head.fc7)
+        for variable in layer.weights
+    }
+    tensors = {key: tensor for key, tensor in read_caffemodel(path).items() if key.startswith(("fc6.", "fc7."))}
+    expected = {key: tuple(variable.shape) for key, variable in variables.items()}
+    found = {
+        key: keras_shape(tensor.shape, "/kernel" if key.endswith(".weight") else key) for key, tensor in tensors.items()
+    }
+    for key in sorted(expected.keys() | found.keys()):
+        if found.get(key) != expected.get(key):
+            raise CheckpointError(
+                f"{path!r} does not fit the head: {key} has shape {found.get(key)} in Keras' order, expected "
+                f"{expected.get(key)}. Give the backbone's weights as `.weights.h5`, or build the head that the file "
+                "is of."
+            )
+    for key, tensor in tensors.items():
+        if not np.isfinite(tensor).all():
+            raise CheckpointError(f"{path!r} is damaged: {key} holds NaN or infinity. Fetch the file anew.")
+    for key, tensor in tensors.items():
+        variables[key].assign(keras_array(tensor, f"/{variables[key].name}"))

@@ -14,6 +14,8 @@ from torch.nn import functional  # noqa: E402
 
 import kzoo  # noqa: E402
 from kzoo.cli import main  # noqa: E402
+from kzoo.convert.deeplab_caffe import set_large_fov  # noqa: E402
+from kzoo.layers import LargeFOV  # noqa: E402
 from kzoo.models import DeepLabV1  # noqa: E402
 from tests.convert.caffe_writer import caffemodel  # noqa: E402
 from tests.parity import torch_deeplab_v1, weights  # noqa: E402
@@ -116,6 +118,12 @@ def test_the_command_converts_it(tmp_path, capsys):
     np.testing.assert_array_equal(model.classifier.kernel, layers["fc8_voc12"][0].transpose(2, 3, 1, 0))
 
 
+def built_head(**arguments) -> LargeFOV:
+    head = LargeFOV(**arguments)
+    head.build((None, None, None, 512))
+    return head
+
+
 def test_the_published_start_gives_backbone_fc6_and_fc7(tmp_path):
     layers = state(reference(False))
     del layers["fc8_voc12"]
@@ -128,10 +136,18 @@ def test_the_published_start_gives_backbone_fc6_and_fc7(tmp_path):
     for layer in (model.large_fov.fc6, model.large_fov.fc7):
         np.testing.assert_array_equal(layer.kernel, layers[layer.name][0].transpose(2, 3, 1, 0))
         np.testing.assert_array_equal(layer.bias, layers[layer.name][1])
-    with pytest.raises(
-        ValueError, match=r"vgg16_20M.* does not fit the head: fc6.weight has shape \(3, 3, 512, 1024\)"
-    ):
-        DeepLabV1(3, backbone_weights=path, kernel_size=4, filters=16)
+    refused = r"vgg16_20M.* does not fit the head: fc6\.{} has shape {} in Keras' order, expected {}\."
+    with pytest.raises(ValueError, match=refused.format("bias", r"\(1024,\)", r"\(16,\)")):
+        DeepLabV1(3, backbone_weights=path, filters=16)
+    with pytest.raises(ValueError, match=refused.format("bias", r"\(1024,\)", "None")):
+        set_large_fov(built_head(batchnorm=True), str(path))
+    with pytest.raises(ValueError, match=refused.format("weight", r"\(3, 3, 512, 1024\)", r"\(4, 4, 512, 1024\)")):
+        set_large_fov(built_head(kernel_size=4), str(path))
+    head = built_head()
+    path.write_bytes(caffemodel({name: [*layers[name][:1], np.full(1024, np.nan, "f4")] for name in ("fc6", "fc7")}))
+    with pytest.raises(ValueError, match=r"fc6\.bias holds NaN"):
+        set_large_fov(head, str(path))
+    assert not np.any(head.fc6.bias)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,9 @@ import os
 from keras import layers
 
 from kzoo.backbones.backbone import Backbone, Preprocessing, picture_input
+from kzoo.backbones.vgg import BLOCKS
 from kzoo.backbones.weights import load_backbone_weights
 
-# Convolutions and channels of the five blocks, each of which ends in a pooling that halves the sides.
-BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 FC_CHANNELS = 4096
 MARGIN = 100
 # Red, green, blue; subtracted and not divided by anything, as in Caffe.

@@ -75,8 +75,10 @@ class FCN8s(Segmenter):
         self.score_pool3, self.upsample = score("score_pool3"), enlarge(8, "upsample")
         self.crop_pool4 = Crop(5, dtype=precision, name="crop_pool4")
         self.crop_pool3 = Crop(9, dtype=precision, name="crop_pool3")
-        self.to_input_size = Crop(31, dtype=precision, name="to_input_size")
         self.build()
+
+    def _make_to_input_size(self) -> keras.Layer:
+        return Crop(31, dtype=full_precision(), name="to_input_size")
 
     def heads(self, features: dict[str, Any], training: bool | None) -> dict[str, Any]:
         x = self.score2(self.score_fr(features["fc7"]))

@@ -114,8 +114,12 @@ class Segmenter(keras.Model):
         self.preprocessing = Normalize(
             preprocessing.scale, preprocessing.offset, preprocessing.bgr, dtype=full_precision(), name="preprocessing"
         )
-        self.to_input_size = Resize(align_corners=self.align_corners, dtype=full_precision(), name="to_input_size")
+        self.to_input_size = self._make_to_input_size()
         self._head_losses: dict[str, keras.metrics.Mean] = {}
+
+    def _make_to_input_size(self) -> keras.Layer:
+        """What brings the heads' maps to the size of the pictures, called with both."""
+        return Resize(align_corners=self.align_corners, dtype=full_precision(), name="to_input_size")
 
     def heads(self, features: dict[str, Any], training: bool | None) -> dict[str, Any]:
         """All heads' outputs: `logits` at feature resolution, and when training also `aux`, `se_logits`, ...
@@ -155,7 +159,8 @@ class Segmenter(keras.Model):
         A frozen BatchNorm uses its stored statistics in training too. `model.backbone.trainable = False` freezes all.
 
         Args:
-            until: the feature (`"c1"` ... `"c4"`) up to which layers are frozen, with the layer that gives it.
+            until: the feature, a name in `model.backbone.strides`, up to which layers are frozen, with the layer that
+                gives it.
             batchnorm: whether every BatchNorm of the backbone is frozen.
 
         Raises: `ValueError` if the backbone has no such feature.

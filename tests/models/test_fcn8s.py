@@ -41,6 +41,12 @@ def test_keras_file_training_and_refinement(tmp_path):
     np.testing.assert_allclose(again(images), refined, rtol=1e-4, atol=1e-4)
 
 
+def test_layers_are_found_by_their_names():
+    model = FCN8s(3, **SMALL)
+    assert len({layer.name for layer in model.layers}) == len(model.layers)
+    assert model.get_layer("to_input_size").offset == 31
+
+
 def test_features_that_do_not_fit_are_named():
     with pytest.raises(
         ValueError, match=r"FCN8s builds on the features pool3, pool4, fc7; .*'mobilenet_v2' has c1, c2"

@@ -228,7 +228,8 @@ class Segmenter(keras.Model):
 
     def make_predict_function(self, force: bool = False) -> Any:
         """`predict` runs the inference graph: constants frozen, BatchNorm folded, made anew when a weight changes."""
-        if self.run_eagerly or replica_count() > 1:
+        strategy = getattr(self, "distribute_strategy", None)  # the one that the model was made under
+        if self.run_eagerly or (strategy is not None and strategy.num_replicas_in_sync > 1):
             return super().make_predict_function(force)
         from kzoo.inference import freeze
 

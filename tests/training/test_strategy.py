@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kzoo.backbones import unfold_batch_normalization
 from kzoo.data import AugmentConfig, open_dataset, training_pipeline
-from kzoo.models import EncNet
+from kzoo.models import FCN, EncNet
 from kzoo.training.strategy import make_strategy, set_synchronized
 
 STEPS = 5
@@ -86,3 +86,10 @@ def test_synchronised_devices_equal_one(batches, kzoo_data, precision):
 def test_too_many_devices():
     with pytest.raises(ValueError, match=r"asks for 64 logical CPU devices, but .* started with 2"):
         make_strategy(64)
+
+
+def test_a_network_of_two_devices_predicts_outside_the_scope():
+    with make_strategy(2).scope():
+        model = FCN(3, backbone="mobilenet_v2", backbone_args={"width": 0.35}, output_stride=32, filters=8, aux=False)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 33, 41, 3)).astype("float32")
+    np.testing.assert_allclose(model.predict(images, verbose=0), model(images), atol=1e-4)

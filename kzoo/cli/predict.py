@@ -43,6 +43,10 @@ def run(args: argparse.Namespace) -> int:
     from kzoo.zoo import open_model
 
     model = open_model(args.model)
+    if args.attention is not None and not hasattr(model, "attention_maps"):
+        raise ValueError(
+            f"--attention: {args.model} is a {type(model).__name__}, and attention maps are SANet's alone."
+        )
     options = prediction_options(args) | refinement_option(args, model)
     bad = 0
     for picture in pictures:

@@ -137,3 +137,10 @@ def test_attention_is_drawn(tmp_path, monkeypatch, capsys):
         assert drawn.width > 5 * 40
     assert main([*command, "--point", "3", "4"]) == 2
     assert "--attention DIR" in capsys.readouterr().err
+
+
+def test_attention_of_another_network_is_refused_before_anything_is_written(network, tmp_path, capsys):
+    command = ["predict", "any", str(save(tmp_path / "a.png")), "-o", str(tmp_path / "out")]
+    assert main([*command, "--attention", str(tmp_path / "maps")]) == 2
+    assert "SANet's alone" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -63,6 +63,8 @@ class PermutohedralLattice:
     def scaled(self, received: Any, sent: Any) -> PermutohedralLattice:
         """The lattice whose filter is `received * filter(sent * x)`; the factors lie in its matrices and cost nothing.
 
+        Factors given here take the place of those that the lattice was scaled with before.
+
         Args:
             received, sent: factors (B, N), or None for ones. No gradient flows to them.
         """

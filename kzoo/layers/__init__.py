@@ -3,7 +3,7 @@
 from kzoo.layers.atrous import ASPP, LargeFOV
 from kzoo.layers.batch_normalization import BatchNormalization
 from kzoo.layers.context_encoding import ContextEncoding
-from kzoo.layers.conv_bn_relu import ConvBNReLU
+from kzoo.layers.conv_bn_relu import ConvBNReLU, DoubleConv
 from kzoo.layers.crop import Crop
 from kzoo.layers.encoding import Encoding, EncodingDrop
 from kzoo.layers.normalize import Normalize
@@ -16,6 +16,7 @@ __all__ = [
     "ContextEncoding",
     "ConvBNReLU",
     "Crop",
+    "DoubleConv",
     "Encoding",
     "EncodingDrop",
     "LargeFOV",

@@ -1,4 +1,4 @@
-"""Convolution, batch normalisation and ReLU: the unit that heads are built of."""
+"""Convolution, batch normalisation and ReLU: the unit that heads are built of, and two of them in a row."""
 
 from __future__ import annotations
 
@@ -74,3 +74,35 @@ class ConvBNReLU(keras.layers.Layer):
             "dilation_rate": self.dilation_rate,
             "separable": self.separable,
         }
+
+
+@keras.saving.register_keras_serializable(package="kzoo")
+class DoubleConv(keras.layers.Layer):
+    """Two 3x3 `ConvBNReLU`, one after the other.
+
+    Args:
+        filters: output channels of both.
+        separable: as `ConvBNReLU` has it.
+
+    Input shape: (B, H, W, C).
+    Output shape: (B, H, W, filters).
+    """
+
+    def __init__(self, filters: int, separable: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.filters, self.separable = int(filters), bool(separable)
+        self.first = ConvBNReLU(self.filters, 3, separable=self.separable, dtype=self.dtype_policy, name="first")
+        self.second = ConvBNReLU(self.filters, 3, separable=self.separable, dtype=self.dtype_policy, name="second")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.first.build(input_shape)
+        self.second.build(self.compute_output_shape(input_shape))
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self.second(self.first(inputs, training=training), training=training)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        return (*input_shape[:-1], self.filters)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "filters": self.filters, "separable": self.separable}

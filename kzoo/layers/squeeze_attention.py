@@ -7,7 +7,7 @@ from typing import Any, Literal
 import keras
 from keras import ops
 
-from kzoo.layers.conv_bn_relu import ConvBNReLU
+from kzoo.layers.conv_bn_relu import ConvBNReLU, DoubleConv
 from kzoo.layers.resize import Resize
 
 GATES = {"sigmoid": ops.sigmoid, "relu": ops.relu}
@@ -62,10 +62,7 @@ class SqueezeAttention(keras.layers.Layer):
         if gate not in GATES:
             raise ValueError(f"SqueezeAttention: gate must be one of {', '.join(GATES)}. Received: gate={gate!r}")
         policy: dict[str, Any] = {"dtype": self.dtype_policy}
-        self.residual = [
-            ConvBNReLU(self.filters, 3, separable=self.separable, name=f"residual_{index}", **policy)
-            for index in (1, 2)
-        ]
+        self.residual = DoubleConv(self.filters, self.separable, name="residual", **policy)
         # Squares at the border of a picture that does not divide count only the pixels that they have.
         self.squeeze = keras.layers.AveragePooling2D(self.pool, padding="same", name="squeeze", **policy)
         between = max(1, self.filters // self.reduction)
@@ -74,17 +71,13 @@ class SqueezeAttention(keras.layers.Layer):
         self.unsqueeze = Resize(align_corners=self.align_corners, name="unsqueeze", **policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        output_shape = self.compute_output_shape(input_shape)
-        self.residual[0].build(input_shape)
-        self.residual[1].build(output_shape)
+        self.residual.build(input_shape)
         self.reduce.build(input_shape)
         self.restore.build(self.reduce.compute_output_shape(input_shape))
 
     def branches(self, inputs: Any, training: bool | None = None) -> tuple[Any, Any]:
         """`X_attn` and `X_res`, both (B, H, W, filters)."""
-        main = inputs
-        for block in self.residual:
-            main = block(main, training=training)
+        main = self.residual(inputs, training=training)
         attention = self.restore(self.reduce(self.squeeze(inputs), training=training))
         return self.unsqueeze(GATES[self.gate](attention), main), main
 
@@ -135,26 +128,20 @@ class SqueezeExcitation(keras.layers.Layer):
                 f"Received: filters={filters}, reduction={reduction}"
             )
         policy: dict[str, Any] = {"dtype": self.dtype_policy}
-        self.residual = [
-            ConvBNReLU(self.filters, 3, separable=self.separable, name=f"residual_{index}", **policy)
-            for index in (1, 2)
-        ]
+        self.residual = DoubleConv(self.filters, self.separable, name="residual", **policy)
         self.project = ConvBNReLU(self.filters, name="project", **policy)
         between = max(1, self.filters // self.reduction)
         self.reduce = keras.layers.Dense(between, activation="relu", name="reduce", **policy)
         self.restore = keras.layers.Dense(self.filters, activation="sigmoid", name="restore", **policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.residual[0].build(input_shape)
-        self.residual[1].build(self.compute_output_shape(input_shape))
+        self.residual.build(input_shape)
         self.project.build(input_shape)
         self.reduce.build((None, 1, 1, input_shape[-1]))
         self.restore.build((None, 1, 1, self.reduce.units))
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        main = inputs
-        for block in self.residual:
-            main = block(main, training=training)
+        main = self.residual(inputs, training=training)
         weights = self.restore(self.reduce(ops.mean(inputs, axis=(1, 2), keepdims=True)))
         return weights * self.project(inputs, training=training) + main
 

@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from kzoo.backbones.backbone import full_precision
-from kzoo.layers import ConvBNReLU, Resize, SqueezeAttention, SqueezeExcitation
+from kzoo.layers import ConvBNReLU, DoubleConv, Resize, SqueezeAttention, SqueezeExcitation
 from kzoo.losses import semantic_encoding_loss
 from kzoo.models.segmenter import Segmenter
 
@@ -82,7 +82,7 @@ class SANet(Segmenter):
         form: dict[str, Any] = {"separable": separable}
         if attention == "sa":
             form |= {"pool": pool, "gate": gate, "align_corners": self.align_corners}
-        module = {"sa": SqueezeAttention, "se": SqueezeExcitation, "none": PlainHead}.get(attention)
+        module = {"sa": SqueezeAttention, "se": SqueezeExcitation, "none": DoubleConv}.get(attention)
         if module is None:
             raise ValueError(f"SANet: attention must be sa, se or none. Received: attention={attention!r}")
         widths = {name: filters or self.backbone.channels[name] // 4 for name in STAGES}
@@ -144,20 +144,3 @@ class SANet(Segmenter):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self._head_config}
-
-
-class PlainHead(keras.layers.Layer):
-    """The attention modules' two 3x3 convolutions alone: what the ablation compares them with."""
-
-    def __init__(self, filters: int, separable: bool = False, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.blocks = [ConvBNReLU(filters, 3, separable=separable, name=f"residual_{index}") for index in (1, 2)]
-
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
-        self.blocks[0].build(input_shape)
-        self.blocks[1].build(self.blocks[0].compute_output_shape(input_shape))
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        for block in self.blocks:
-            inputs = block(inputs, training=training)
-        return inputs

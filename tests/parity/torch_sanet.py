@@ -5,6 +5,8 @@ Modules are named like kzoo's, so that `keras_path` can tell which Keras layer a
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -25,19 +27,23 @@ def pool_squares(x: torch.Tensor, side: int) -> torch.Tensor:
     return total / (F.avg_pool2d(F.pad(torch.ones_like(x), padding), side) * side**2)
 
 
+def double_conv(channels: int, filters: int) -> nn.Sequential:
+    first, second = ConvBNReLU(channels, filters, 3), ConvBNReLU(filters, filters, 3)
+    return nn.Sequential(OrderedDict(first=first, second=second))
+
+
 class SqueezeAttention(nn.Module):
     def __init__(
         self, channels: int, filters: int, pool: int = 2, gate: str = "sigmoid", align_corners: bool = True
     ) -> None:
         super().__init__()
-        self.residual_1 = ConvBNReLU(channels, filters, 3)
-        self.residual_2 = ConvBNReLU(filters, filters, 3)
+        self.residual = double_conv(channels, filters)
         self.reduce = ConvBNReLU(channels, filters // 4, 3)
         self.restore = nn.Conv2d(filters // 4, filters, 3, padding=1)
         self.pool, self.gate, self.align_corners = pool, GATES[gate], align_corners
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        residual = self.residual_2(self.residual_1(x))
+        residual = self.residual(x)
         attention = self.gate(self.restore(self.reduce(pool_squares(x, self.pool))))
         size = x.shape[2:]
         attention = F.interpolate(attention, size=size, mode="bilinear", align_corners=self.align_corners)
@@ -47,15 +53,14 @@ class SqueezeAttention(nn.Module):
 class SqueezeExcitation(nn.Module):
     def __init__(self, channels: int, filters: int) -> None:
         super().__init__()
-        self.residual_1 = ConvBNReLU(channels, filters, 3)
-        self.residual_2 = ConvBNReLU(filters, filters, 3)
+        self.residual = double_conv(channels, filters)
         self.project = ConvBNReLU(channels, filters, 1)
         self.reduce = nn.Linear(channels, filters // 4)
         self.restore = nn.Linear(filters // 4, filters)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         weights = torch.sigmoid(self.restore(torch.relu(self.reduce(x.mean((2, 3))))))
-        return weights[:, :, None, None] * self.project(x) + self.residual_2(self.residual_1(x))
+        return weights[:, :, None, None] * self.project(x) + self.residual(x)
 
 
 class SANet(nn.Module):

@@ -11,6 +11,7 @@ from kzoo.crf.bilateral import truncated_bilateral_kernel
 from kzoo.crf.mean_field import Kernel, positive
 from kzoo.crf.recurrent import RecurrentCRF
 from kzoo.crf.spatial import spatial_filter
+from kzoo.layers import Resize
 
 
 @keras.saving.register_keras_serializable(package="kzoo")
@@ -20,11 +21,12 @@ class ConvolutionalCRF(RecurrentCRF):
     Made of pads, slices, multiplications, depthwise convolutions and softmax alone, which ONNX, TensorRT and LiteRT
     take; with a static input size the graph holds no shape arithmetic. Time and graph grow with the window's area.
 
-    The paper's own form differs: its bilateral kernel has no distance in it (here a very large `bilateral_sigma_xy`),
-    and messages may be passed at a lower resolution.
+    The paper's own form differs: its bilateral kernel has no distance in it (here a very large `bilateral_sigma_xy`).
 
     Args:
-        filter_size: side of the window in pixels, odd.
+        filter_size: side of the window, odd; in pixels, or in squares of `stride` pixels.
+        stride: messages are passed between means over squares of `stride` x `stride` pixels and brought back to full
+            size (bilinear), the paper's "blur": the window reaches so much further, and an iteration costs a part.
         **kwargs: those of `kzoo.crf.RecurrentCRF`, with `DenseCRF`'s widths and weights for defaults.
 
     Reference: Teichmann and Cipolla, Convolutional CRFs for Semantic Segmentation, arXiv 1805.04777.
@@ -41,6 +43,7 @@ class ConvolutionalCRF(RecurrentCRF):
         training_iterations: int = 5,
         normalization: str = "after",
         filter_size: int = 7,
+        stride: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -54,12 +57,13 @@ class ConvolutionalCRF(RecurrentCRF):
             normalization=normalization,
             **kwargs,
         )
-        self.filter_size = positive("filter_size", filter_size)
+        self.filter_size, self.stride = positive("filter_size", filter_size), positive("stride", stride)
         if self.filter_size % 2 == 0:
             raise ValueError(
                 "A ConvolutionalCRF needs a window with a centre, an odd filter_size. "
                 f"Received: filter_size={filter_size}"
             )
+        self._to_pixels = Resize(dtype=self.dtype_policy, name="to_pixels")
         self.supports_jit = True
         self._refine_as_graph = tf.function(self._refine, reduce_retracing=True, autograph=False)
 
@@ -69,12 +73,27 @@ class ConvolutionalCRF(RecurrentCRF):
     def _refine_in_graphs(self, logits: Any, images: Any, iterations: int) -> Any:
         return self._refine(logits, images, iterations)
 
+    def _refine(self, logits: Any, images: Any, iterations: int) -> Any:
+        return super()._refine(logits, _means(images, self.stride), iterations)
+
     def _spatial_kernel(self, logits: Any) -> Kernel:
-        return lambda values: spatial_filter(values, self.spatial_sigma, self.filter_size // 2)
+        sigma = self.spatial_sigma / self.stride
+        return self._strided(lambda values: spatial_filter(values, sigma, self.filter_size // 2))
 
     def _bilateral_kernel(self, images: Any) -> Kernel:
-        radius = self.filter_size // 2
-        return truncated_bilateral_kernel(images, self.bilateral_sigma_xy, self.bilateral_sigma_rgb, radius)
+        radius, sigma_xy = self.filter_size // 2, self.bilateral_sigma_xy / self.stride
+        return self._strided(truncated_bilateral_kernel(images, sigma_xy, self.bilateral_sigma_rgb, radius))
+
+    def _strided(self, kernel: Kernel) -> Kernel:
+        """The kernel between the means over squares, as an operator on pixels."""
+        if self.stride == 1:
+            return kernel
+        return lambda values: self._to_pixels(kernel(_means(values, self.stride)), values)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "filter_size": self.filter_size}
+        return {**super().get_config(), "filter_size": self.filter_size, "stride": self.stride}
+
+
+def _means(values: Any, stride: int) -> Any:
+    """Means over squares; those at the border count only the pixels that they have."""
+    return values if stride == 1 else tf.nn.avg_pool2d(values, stride, stride, "SAME")

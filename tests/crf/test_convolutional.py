@@ -37,6 +37,33 @@ def test_equals_mean_field_with_truncated_kernels(normalization, filter_size):
         np.testing.assert_allclose(np.reshape(refined[i], (-1, 4)), expected, atol=1e-4)
 
 
+def test_strided_messages_pass_between_means_over_squares():
+    logits, images = scene()
+    height, width, classes = logits.shape[1:]
+    stride = 2
+    crf = ConvolutionalCRF(
+        **WIDTHS, spatial_weight=2.0, bilateral_weight=3.0, iterations=3, filter_size=5, stride=stride
+    )
+    refined = crf(logits, images)
+    # Averaging and bilinear interpolation (half-pixel centres) along one axis, as matrices.
+    means = [np.kron(np.eye(side // stride), np.full((1, stride), 1 / stride)) for side in (height, width)]
+    down = np.kron(*means)
+    up = np.kron(*[_interpolation(side // stride, side) for side in (height, width)])
+    for i, image in enumerate(images):
+        small = (down @ image.reshape(-1, 3)).reshape(height // stride, width // stride, 3)
+        sigma_xy, sigma_rgb = WIDTHS["bilateral_sigma_xy"] / stride, WIDTHS["bilateral_sigma_rgb"]
+        points = places(small) / (WIDTHS["spatial_sigma"] / stride), features(small, sigma_xy, sigma_rgb)
+        kernels = [up @ truncated(p, small, 2) @ down for p in points]
+        kernel = sum(w * normalize(k, "after") for w, k in zip((2.0, 3.0), kernels, strict=True))
+        expected = mean_field(logits[i].reshape(-1, classes).astype("float64"), lambda q: kernel @ q, 3)  # noqa: B023
+        np.testing.assert_allclose(np.reshape(refined[i], (-1, classes)), expected, atol=1e-4)
+
+
+def _interpolation(source: int, target: int) -> np.ndarray:
+    places = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    return np.maximum(0, 1 - np.abs(places[:, np.newaxis] - np.arange(source)))
+
+
 def test_gradient_of_the_truncated_kernel_equals_finite_differences():
     logits, images = scene()
     x = logits.astype("float64")

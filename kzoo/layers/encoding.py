@@ -63,7 +63,10 @@ class Encoding(keras.layers.Layer):
         dtype = keras.backend.result_type(inputs.dtype, "float32")
         x = ops.cast(inputs, dtype)
         if len(x.shape) == 4:
-            x = ops.reshape(x, (ops.shape(x)[0], -1, x.shape[-1]))
+            batch, height, width, channels = ops.shape(x)
+            # Where the picture's size is known the batch is what is left open: an export then computes no shapes.
+            known = isinstance(height, int) and isinstance(width, int)
+            x = ops.reshape(x, (-1, height * width, channels) if known else (batch, -1, channels))
         codewords, scale = ops.cast(self.codewords, dtype), ops.cast(self._scale(training), dtype)
         return ops.cast(encode(x, codewords, scale), self.compute_dtype)
 
@@ -83,7 +86,10 @@ def encode(x: Any, codewords: Any, scale: Any) -> Any:
     square_x = ops.sum(ops.square(x), axis=-1, keepdims=True)
     square_d = ops.sum(ops.square(codewords), axis=-1)
     weighted = ops.transpose(codewords * ops.expand_dims(-2.0 * scale, -1))
-    assignment = ops.softmax(ops.matmul(x, weighted) + square_x * scale + square_d * scale, axis=-1)
+    # Of all pictures' pixels at once, and the batch left open, for the same reason.
+    product = ops.matmul(ops.reshape(x, (-1, x.shape[-1])), weighted)
+    product = ops.reshape(product, (-1, ops.shape(x)[1], weighted.shape[-1]))
+    assignment = ops.softmax(product + square_x * scale + square_d * scale, axis=-1)
     mass = ops.expand_dims(ops.sum(assignment, axis=1), -1)
     return ops.matmul(ops.transpose(assignment, (0, 2, 1)), x) - mass * codewords
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,11 @@ def convert(name: str, picture: np.ndarray) -> bytes:
         samples = [image[np.newaxis].astype(np.float32) for image in (picture, mirrored, 255 - picture)]
         converter.representative_dataset = lambda: ([sample] for sample in samples)
         converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(_tensor(name))
-    return converter.convert()
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # "Statistics for quantized inputs were expected": it takes its own
+        return converter.convert()
 
 
 def _tensor(name: str) -> str:

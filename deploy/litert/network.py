@@ -118,11 +118,11 @@ class _Gpu:
             self._model = CompiledModel.from_file(os.fspath(path), hardware_accel=HardwareAccelerator.GPU)
             self._inputs, self._outputs = self._model.create_input_buffers(0), self._model.create_output_buffers(0)
         except (ImportError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
             raise DeviceError(
                 DELEGATE,
                 "The GPU delegate does not load, or does not take the whole network: it needs a Vulkan driver "
-                f"(Debian: apt install libvulkan1 mesa-vulkan-drivers) and ai-edge-litert 2.3 or newer. {reason[0]}",
+                "(Debian: apt install libvulkan1 mesa-vulkan-drivers) and ai-edge-litert 2.3 or newer. "
+                f"What LiteRT printed above tells more. {error}",
             ) from None
 
     def write(self, tensor: np.ndarray) -> None:

@@ -63,16 +63,18 @@ def class_map(output: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if output.shape[:2] == tuple(size):
         return output.argmax(-1).astype(np.uint8)
     (top, bottom, down), (left, right, across) = (_neighbours(there, here) for there, here in zip(size, output.shape))
-    down = down[:, np.newaxis]
-    best = np.full(size, -np.inf, np.float32)
-    classes = np.zeros(size, np.uint8)
-    # Class after class: a twelve-megapixel picture's logits of 150 classes would be 7 GB.
-    for index in range(output.shape[2]):
-        logits = output[:, :, index]
-        wide = logits[:, left] * (1 - across) + logits[:, right] * across
-        full = wide[top] * (1 - down) + wide[bottom] * down
-        better = full > best
-        best[better], classes[better] = full[better], index
+    best = output.argmax(-1).astype(np.uint8)
+    corners = [best[rows[:, np.newaxis], columns] for rows in (top, bottom) for columns in (left, right)]
+    classes = corners[0]
+    # Between four pixels of one class there is no other, so that only outlines need their logits.
+    y, x = np.nonzero(np.any([classes != corner for corner in corners[1:]], axis=0))
+    for part in (slice(start, start + 65536) for start in range(0, len(y), 65536)):
+        rows, columns = y[part], x[part]
+        over, under = (
+            output[row, left[columns]] * (1 - across[columns]) + output[row, right[columns]] * across[columns]
+            for row in (top[rows], bottom[rows])
+        )
+        classes[rows, columns] = (over * (1 - down[rows]) + under * down[rows]).argmax(-1)
     return classes
 
 
@@ -82,10 +84,11 @@ def _centres(there: int, here: int) -> np.ndarray:
 
 
 def _neighbours(there: int, here: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of `there` pixels the two of `here` that it lies between, and the second one's share."""
+    """For each of `there` pixels the two of `here` that it lies between, and the second one's share, (there, 1)."""
     centres = np.clip(_centres(there, here) - np.float32(0.5), 0, here - 1)
-    first = np.floor(centres).astype(int)
-    return first, np.minimum(first + 1, here - 1), centres - first
+    first = np.floor(centres)
+    share = (centres - first)[:, np.newaxis]
+    return first.astype(int), np.minimum(first + 1, here - 1).astype(int), share
 
 
 def mask_picture(classes: np.ndarray, sidecar: dict[str, Any]) -> Image.Image:

@@ -42,23 +42,30 @@ def open_sidecar(network: str | os.PathLike[str], sidecar: str | os.PathLike[str
     except (OSError, ValueError) as error:
         raise DeviceError(SIDECAR, f"Cannot read the sidecar {str(beside)!r}: {error}") from None
     checked = _check(found, f"The sidecar {str(beside)!r}")
-    _compare(path, found)
+    received, expected = checksum(path), checked.get("sha256")
+    if received != expected:
+        raise DeviceError(
+            NETWORK,
+            f"{str(path)!r} is not the file that its sidecar was written for: sha256 {received}, expected {expected}; "
+            f"{path.stat().st_size} bytes, expected {checked.get('bytes')}. Copy both files again.",
+        )
     return checked
 
 
-def _compare(path: Path, sidecar: dict[str, Any]) -> None:
-    """Raises where the file's checksum is not the sidecar's."""
+def checksum(path: Path) -> str:
+    """A file's SHA-256 in hexadecimal.
+
+    Raises:
+        DeviceError: `NETWORK`: the file cannot be read.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        for block in iter(lambda: file.read(1 << 20), b""):
-            digest.update(block)
-    if digest.hexdigest() != sidecar.get("sha256"):
-        raise DeviceError(
-            NETWORK,
-            f"{str(path)!r} is not the file that its sidecar was written for: sha256 {digest.hexdigest()}, expected "
-            f"{sidecar.get('sha256')}; {path.stat().st_size} bytes, expected {sidecar.get('bytes')}. "
-            "Copy both files again.",
-        )
+    try:
+        with path.open("rb") as file:
+            for block in iter(lambda: file.read(1 << 20), b""):
+                digest.update(block)
+    except OSError as error:
+        raise DeviceError(NETWORK, f"Cannot read the network {str(path)!r}: {error.strerror}.") from None
+    return digest.hexdigest()
 
 
 def _embedded(path: Path) -> Any:

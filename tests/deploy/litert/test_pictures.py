@@ -37,6 +37,17 @@ def test_logits_are_resized_before_the_best_is_taken(scripts, size) -> None:
     assert agree_where_clear(classes, tf.image.resize(logits, size).numpy())
 
 
+def test_smooth_logits_and_more_pixels_on_outlines_than_are_taken_at_once(scripts) -> None:
+    """Large areas of one class, and outlines of some 70,000 pixels: what lies between is interpolated all the same."""
+    coarse = np.random.default_rng(1).normal(size=(9, 12, 4)).astype(np.float32)
+    logits = tf.image.resize(coarse, (90, 120), "bicubic").numpy()
+    size = (700, 1000)
+    classes = scripts.pictures.class_map(logits, size)
+    assert agree_where_clear(classes, tf.image.resize(logits, size).numpy())
+    nearest = tf.image.resize(logits.argmax(-1)[..., np.newaxis], size, "nearest").numpy()[..., 0]
+    assert 0.005 < (classes != nearest).mean() < 0.2
+
+
 def test_of_equal_logits_the_first_is_taken(scripts) -> None:
     for size in ((4, 4), (8, 6)):
         assert np.all(scripts.pictures.class_map(np.full((4, 4, 3), -2, np.float32), size) == 0)

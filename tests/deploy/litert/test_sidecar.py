@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -48,6 +49,21 @@ def test_another_file_than_the_sidecars(scripts, artefact) -> None:
     refused(scripts, path, scripts.errors.NETWORK, "is not the file that its sidecar was written for: sha256")
     path.write_bytes(content[:-100])
     refused(scripts, path, scripts.errors.NETWORK, f"{len(content) - 100} bytes, expected {len(content)}. Copy both")
+
+
+def test_the_sidecar_of_what_another_compiler_made(scripts, artefact, converted, tmp_path, capsys) -> None:
+    exported = artefact("float32", verification={"pictures": 8})
+    before = json.loads(exported.with_name("float32.tflite.json").read_text(encoding="utf-8"))
+    compiled = tmp_path / "float32_edgetpu.tflite"
+    content = converted("float32")[0] + bytes(16)
+    compiled.write_bytes(content)
+    refused(scripts, compiled, scripts.errors.NETWORK, "is not the file", f"{exported}.json")
+    assert scripts.sidecar_for.main([str(compiled), "--of", str(exported)]) == 0
+    own = {"file": compiled.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    assert scripts.sidecar.open_sidecar(compiled) == {**before, **own, "verification": None}
+    capsys.readouterr()
+    assert scripts.sidecar_for.main([str(tmp_path / "gone.tflite"), "--of", str(exported)]) == scripts.errors.NETWORK
+    assert "Cannot read the network" in capsys.readouterr().err
 
 
 def test_a_damaged_file_with_the_sidecar_inside(scripts, converted, tmp_path) -> None:

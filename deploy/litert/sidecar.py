@@ -107,7 +107,7 @@ def _check(sidecar: Any, where: str) -> dict[str, Any]:
             expected["output.shape's channels"] = (made["shape"][3], (len(classes),))
         expected["number of colours in palette"] = (len(palette), (len(classes),))
         expected["numbers a colour"] = ({len(color) for color in palette}, ({3},))
-        _ = sidecar["ignore_label"], sidecar["precision"], sidecar["network"]["name"]
+        _ = int(sidecar["ignore_label"]), sidecar["precision"], sidecar["network"]["name"]
     except (KeyError, IndexError, TypeError, AttributeError) as error:
         raise DeviceError(SIDECAR, f"{where} is not whole: {type(error).__name__} {error}. Export it again.") from None
     for what, (value, options) in expected.items():

@@ -101,6 +101,7 @@ def test_other_files(scripts, tmp_path) -> None:
         ({"palette": [[0, 0]] * 4}, "numbers a colour"),
         ({"output": {}}, r"is not whole: KeyError 'kind'\. Export it again"),
         ({"network": None}, "is not whole"),
+        ({"ignore_label": None}, "is not whole: TypeError"),
     ],
 )
 def test_a_sidecar_that_says_something_else(scripts, artefact, changes, message) -> None:

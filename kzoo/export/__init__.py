@@ -1,0 +1,1 @@
+"""Exported networks: ONNX, LiteRT, SavedModel, each with a sidecar that says what it is."""

@@ -7,8 +7,9 @@
         --protocol "whole image, single scale" \\
         --command 'kzoo eval encnet_mnv2_camvid --data $KZOO_DATA/camvid --split val'
 
-`--result`, `--split`, `--protocol` and `--command` may be repeated, in step. A second call keeps what the card says
-and is not given anew; measured results are dropped when the weights have changed.
+`--result`, `--split`, `--protocol` and `--command` may be repeated, in step. `--crf FILE.yaml` puts the dense CRF that
+`kzoo crf search` wrote behind the network. A second call keeps what the card says and is not given anew; measured
+results are dropped when the weights have changed.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import yaml
 
 import kzoo
+from kzoo.crf import load_preset
 from kzoo.files import atomic_write, digest
 from kzoo.strict_yaml import to_plain
 from kzoo.training.config import TrainConfig, load_config
@@ -54,12 +56,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("name", help="the model's name in the zoo")
     parser.add_argument("--recipe", help="the run's config in zoo_configs/; needed the first time")
     parser.add_argument("--description", help="one sentence; needed the first time")
+    parser.add_argument("--crf", type=Path, help="preset of the dense CRF behind the network")
     parser.add_argument("--result", action="append", default=[], type=Path, help="JSON file of `kzoo eval --json`")
     parser.add_argument("--split", action="append", default=[], help="split of the result")
     parser.add_argument("--protocol", action="append", default=[], help="how the result was measured")
     parser.add_argument("--command", action="append", default=[], help="command that measured the result")
     args = parser.parse_args(argv)
-    card = ship(args.run, args.name, args.recipe, args.description, read_results(args))
+    card = ship(args.run, args.name, args.recipe, args.description, read_results(args), args.crf)
     kzoo.load(args.name)  # the file as a user opens it
     size = f"{card.parameters:,} parameters, {card.weights.bytes / 1e6:.2f} MB"
     print(f"{args.name}: {size}, {len(card.results)} results")
@@ -68,7 +71,14 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def ship(run: Path, name: str, recipe: str | None, description: str | None, results: list[Result]) -> Card:
+def ship(
+    run: Path,
+    name: str,
+    recipe: str | None,
+    description: str | None,
+    results: list[Result],
+    crf: Path | None = None,
+) -> Card:
     """Writes the weights, the log and the card; returns the card."""
     config, info = load_config(run / CONFIG), read_info(run)
     old = read_card(CARDS / f"{name}.yaml") if (CARDS / f"{name}.yaml").is_file() else None
@@ -84,10 +94,14 @@ def ship(run: Path, name: str, recipe: str | None, description: str | None, resu
     measured = old.results if old is not None and old.weights == weights else ()
     renewed = {(result.split, result.protocol) for result in results}
     kept = [result for result in measured if (result.split, result.protocol) not in renewed]
+    refined = old.architecture.args if old is not None else {}
+    if crf is not None:
+        refined = {"refine": "dense", "refine_args": load_preset(crf)}
+    post_processing = {key: refined[key] for key in ("refine", "refine_args") if refined.get("refine") == "dense"}
     card = Card(
         name=name,
         description=description or old.description,
-        architecture=Architecture(config.model.name, config.model.args),
+        architecture=Architecture(config.model.name, {**config.model.args, **post_processing}),
         dataset=config.data.dataset,
         class_names=info.class_names,
         palette=info.palette,

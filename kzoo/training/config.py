@@ -251,21 +251,24 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
         mapping = _merge(mapping, _parse_override(override, mapping))
     model = mapping.get("model")
     if isinstance(model, Mapping) and isinstance(model.get("init"), str) and "name" not in model:
-        mapping = {**mapping, "model": _merge(_architecture(model["init"]), model)}
+        mapping = {**mapping, "model": _merge(_architecture(model["init"], model.get("args")), model)}
     try:
         return from_mapping(TrainConfig, mapping)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _architecture(init: str) -> dict[str, Any]:
-    """`name` and `args` of a model of the zoo; nothing if `init` is none."""
+def _architecture(init: str, over: Any) -> dict[str, Any]:
+    """`name` and `args` of a model of the zoo, which `over` is laid over; nothing if `init` is none."""
     from kzoo.zoo.registry import get_card, is_model
 
     if not is_model(init):
         return {}
     architecture = get_card(init).architecture
-    return {"name": architecture.name, "args": dict(architecture.args)}
+    args = dict(architecture.args)
+    if isinstance(over, Mapping) and over.get("refine", args.get("refine")) != args.get("refine"):
+        args.pop("refine_args", None)  # they are of the card's refinement
+    return {"name": architecture.name, "args": args}
 
 
 def find_config(path: str | os.PathLike[str]) -> Path:

@@ -105,7 +105,7 @@ def test_a_caffemodel_gives_the_network_by_its_name(multi_scale, tmp_path):
         images = pictures(*size)
         with torch.no_grad():
             expected = reference(multi_scale)(bgr(images))
-        assert difference(model(images.astype("float32")), expected) < 1e-4
+        assert difference(model(images.astype("float32"), refine=False), expected) < 1e-4
 
 
 def test_the_command_converts_it(tmp_path, capsys):

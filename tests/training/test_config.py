@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from kzoo.data import AugmentConfig
-from kzoo.training.config import TrainConfig, data_root, load_config, resolve_data_path, to_yaml
+from kzoo.training.config import TrainConfig, data_root, find_config, load_config, resolve_data_path, to_yaml
 
 RECIPE = """
 model: {name: encnet, args: {backbone: mobilenet_v2, output_stride: 16}, backbone_weights: imagenet}
@@ -170,3 +170,15 @@ def test_reading_a_config_imports_no_tensorflow() -> None:
 def test_every_recipe_of_the_repository_is_valid() -> None:
     recipes = sorted((Path(__file__).parents[2] / "zoo_configs").rglob("*.yaml"))
     assert all(isinstance(load_config(recipe), TrainConfig) for recipe in recipes)
+
+
+def test_another_refinement_than_the_cards_does_not_inherit_its_arguments(tmp_path):
+    recipe = find_config("zoo_configs/voc_animals/deeplab_mnv2_longer.yaml")
+    args = load_config(recipe).model.args
+    assert args["refine"] is None and "refine_args" not in args and args["rate"] == 6
+    kept = load_config(recipe, ["model.args={filters: 64}"]).model.args
+    assert kept["refine"] is None  # the recipe's, which the override is laid over
+    path = tmp_path / "own.yaml"
+    path.write_text(recipe.read_text().replace("    refine: null\n", "    filters: 64\n"))
+    args = load_config(path).model.args
+    assert args["refine"] == "dense" and args["refine_args"]["bilateral_sigma_xy"] == 20.0 and args["filters"] == 64

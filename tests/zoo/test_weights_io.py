@@ -91,6 +91,13 @@ def test_what_float16_cannot_hold_stays_float32(tmp_path: Path, values: list[flo
     assert dtypes(tmp_path / "n.weights.h5")["classifier/vars/0"] == dtype
 
 
+def test_depthwise_kernels_stay_float32(tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.DepthwiseConv2D(3), keras.layers.Conv2D(4, 1)])
+    save_weights(model, tmp_path / "n.weights.h5")
+    kernels = [dtype for key, dtype in dtypes(tmp_path / "n.weights.h5").items() if key.endswith("vars/0")]
+    assert sorted(kernels) == ["float16", "float32"]
+
+
 def test_the_optimizer_is_left_out_and_passed_over(tmp_path: Path) -> None:
     model = network()
     model.compile("adam", "mse")

@@ -1,0 +1,62 @@
+"""TensorRT without a GPU: what each version on a Jetson takes, a check of ONNX graphs against it, a trial compilation.
+
+`lint` and `check_tensorrt` need `onnx`, `compile_onnx` needs `tensorrt-rtx`, nothing TensorFlow; importing the package
+needs none of them: names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kzoo.export.tensorrt.compile import CompileReport, ParseError, compile_onnx
+    from kzoo.export.tensorrt.environment import Check, devices, doctor
+    from kzoo.export.tensorrt.linter import Finding, check_tensorrt, lint
+    from kzoo.export.tensorrt.versions import BOARDS, VERSIONS, Board, TensorRT, for_jetpack, for_tensorrt
+
+# No function has its module's name: the import system would put the module in its place.
+_MODULE_OF = {
+    "BOARDS": "versions",
+    "Board": "versions",
+    "Check": "environment",
+    "CompileReport": "compile",
+    "Finding": "linter",
+    "ParseError": "compile",
+    "TensorRT": "versions",
+    "VERSIONS": "versions",
+    "check_tensorrt": "linter",
+    "compile_onnx": "compile",
+    "devices": "environment",
+    "doctor": "environment",
+    "for_jetpack": "versions",
+    "for_tensorrt": "versions",
+    "lint": "linter",
+}
+__all__ = [
+    "BOARDS",
+    "VERSIONS",
+    "Board",
+    "Check",
+    "CompileReport",
+    "Finding",
+    "ParseError",
+    "TensorRT",
+    "check_tensorrt",
+    "compile_onnx",
+    "devices",
+    "doctor",
+    "for_jetpack",
+    "for_tensorrt",
+    "lint",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}.")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -21,8 +21,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import kzoo
-from kzoo.cli.demo import PICTURES, picture_file
+from kzoo.cli.demo import PICTURES
 from kzoo.data import read_image
+from kzoo.data.demo import demo_picture
 from kzoo.files import atomic_write
 from kzoo.inference import labels_of, predict_mask
 
@@ -77,7 +78,7 @@ def main() -> None:
 
     columns = [column(text, args.model) for text in args.columns]
     rows = []
-    for file in args.pictures or [picture_file(name) for name in PICTURES]:
+    for file in args.pictures or [demo_picture(name) for name in PICTURES]:
         image = read_image(file)
         masks = [predict_mask(model, image, refinement=refinement) for _, model, refinement in columns]
         cells = [Image.fromarray(image)]

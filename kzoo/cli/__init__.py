@@ -12,7 +12,20 @@ from types import ModuleType
 from kzoo import __version__
 from kzoo.errors import FetchError, near_matches
 
-COMMANDS = ("demo", "list", "info", "predict", "train", "eval", "data", "crf", "convert", "doctor")
+COMMANDS = (
+    "demo",
+    "list",
+    "info",
+    "predict",
+    "train",
+    "eval",
+    "data",
+    "crf",
+    "convert",
+    "export",
+    "benchmark",
+    "doctor",
+)
 
 # What a user can mend: told in one line. Anything else is a fault of kzoo and keeps its traceback.
 _USER_ERRORS = (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 from pathlib import Path
 
 from kzoo.cli.predict import describe, predict_picture
 from kzoo.cli.quiet import import_tensorflow
+from kzoo.data.demo import demo_picture
 
 HELP = "Segment two real pictures that come with scikit-image."
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Predicts the pictures, and says where the overlays are."""
-    pictures = [picture_file(name) for name in PICTURES]
+    pictures = [demo_picture(name) for name in PICTURES]
     import_tensorflow()
     from kzoo.zoo import open_model
 
@@ -36,23 +36,3 @@ def run(args: argparse.Namespace) -> int:
         for kind in ("overlay", "mask"):
             print(f"  {kind:8}{(args.out / f'{picture.stem}_{kind}.png').resolve()}")
     return 0
-
-
-def picture_file(name: str) -> Path:
-    """A picture inside the installed scikit-image package; nothing is downloaded.
-
-    Raises:
-        FileNotFoundError: scikit-image is not installed, or carries no such picture.
-    """
-    # Found, not imported: importing scikit-image takes a second, and its own loader may go to the internet.
-    package = importlib.util.find_spec("skimage")
-    if package is None or package.origin is None:
-        raise FileNotFoundError(
-            "The demo's pictures come with scikit-image, which is not installed: pip install kzoo[demo]"
-        )
-    path = Path(package.origin).parent / "data" / name
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"This scikit-image carries no {name} ({str(path)!r} is missing): pip install --force-reinstall kzoo[demo]"
-        )
-    return path

@@ -1,1 +1,48 @@
-"""Exported networks: ONNX, LiteRT, SavedModel, each with a sidecar that says what it is."""
+"""Deployment: a network as ONNX, LiteRT or SavedModel, verified against the network it comes from.
+
+Importing the package imports nothing heavy: names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kzoo.export.export import Exported, export_model
+    from kzoo.export.runners import open_artifact
+    from kzoo.export.sidecar import read_sidecar
+    from kzoo.export.target import Target
+    from kzoo.export.verification import LIMITS, Limits, Verification
+
+# `kzoo doctor` reads the tables of kzoo.export.tensorrt, for which it need not wait for TensorFlow.
+_MODULE_OF = {
+    "Exported": "export",
+    "LIMITS": "verification",
+    "Limits": "verification",
+    "Target": "target",
+    "Verification": "verification",
+    "export_model": "export",
+    "open_artifact": "runners",
+    "read_sidecar": "sidecar",
+}
+__all__ = [
+    "LIMITS",
+    "Exported",
+    "Limits",
+    "Target",
+    "Verification",
+    "export_model",
+    "open_artifact",
+    "read_sidecar",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}.")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

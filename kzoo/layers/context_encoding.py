@@ -85,9 +85,17 @@ class ContextEncoding(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool | None = None) -> tuple[Any, Any]:
         context = self._context(inputs, training)
-        gate = ops.expand_dims(ops.expand_dims(self.channel_gate(context), 1), 1)
+        gate = self._gate(context)
         gated = inputs * gate if self.gate == "product" else ops.relu(inputs + inputs * gate)
         return gated, self.presence(context)
+
+    def _gate(self, context: Any) -> Any:
+        """The channels' gates (B, 1, 1, C), by a 1x1 convolution: with a dense layer's product an ONNX file would turn the
+        features to NHWC for the gating, and back."""
+        dense = self.channel_gate
+        kernel = ops.reshape(dense.kernel, (1, 1, *dense.kernel.shape))
+        pixel = ops.reshape(context, (-1, 1, 1, context.shape[-1]))
+        return dense.activation(ops.conv(pixel, kernel) + dense.bias)
 
     def _context(self, inputs: Any, training: bool | None) -> Any:
         x = inputs if self.project is None else self.project(inputs, training=training)

@@ -248,6 +248,12 @@ class Segmenter(keras.Model):
 
         return predict_mask(self, image, **options)
 
+    def export(self, path: str | os.PathLike[str], **options: Any) -> Any:
+        """Writes the network as `.onnx`, `.tflite` or a SavedModel, verified; see `kzoo.export.export_model`."""
+        from kzoo.export import export_model
+
+        return export_model(self, path, **options)
+
     @property
     def head_variables(self) -> list[Any]:
         """The trainable variables outside the backbone, which recipes give a higher learning rate."""

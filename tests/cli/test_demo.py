@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 from kzoo.cli import main
-from kzoo.cli.demo import PICTURES, picture_file
+from kzoo.cli.demo import PICTURES
+from kzoo.data.demo import demo_picture
 
 
 def test_runs_offline_and_says_where(network, tmp_path, capsys, monkeypatch):
@@ -34,9 +35,9 @@ def test_without_scikit_image(network, tmp_path, capsys, monkeypatch):
 
 @pytest.mark.parametrize("name", PICTURES)
 def test_pictures_are_there(name):
-    assert picture_file(name).is_file()
+    assert demo_picture(name).is_file()
 
 
 def test_a_picture_that_is_missing():
     with pytest.raises(FileNotFoundError, match=r"kzoo\[demo\]"):
-        picture_file("unicorn.png")
+        demo_picture("unicorn.png")

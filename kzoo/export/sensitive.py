@@ -1,0 +1,48 @@
+"""Which parts of a network stay in float when the rest is quantised.
+
+Told by the names of layers and operations, which both converters keep: regular expressions of a part of the path
+`enc_net/context/encoding/Softmax`. How the list was found: `kzoo export --report` (docs/deployment.md has the figures).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kzoo.models import Segmenter
+
+# Mean-field iterations: exponentials, and logits that grow with each of them.
+_REFINEMENT = "refinement/"
+# The layer computes in float32 whatever the policy: |x|^2 and sums over thousands of pixels do not fit float16.
+_HALF = {"EncNet": ("encoding/",)}
+# In int8 the two matrix products, which are most of its arithmetic, can be quantised: their ranges are calibrated.
+_INT8 = {"EncNet": ("encoding/(?!.*MatMul)", "encoding_bn/"), "SANet": ("attention_c[1-4]/.*Sigmoid",)}
+# The first separable convolution of MobileNetV2: its channels' ranges are so far apart that its quantisation alone
+# changes as many pixels as that of all other layers together, and half precision makes five times the difference.
+_HALF_BACKBONES = {"mobilenet_v2": ("expanded_conv_depthwise",)}
+_INT8_BACKBONES = {"mobilenet_v2": ("expanded_conv_depthwise", "expanded_conv_project")}
+
+
+def float_layers(model: Segmenter, precision: str) -> tuple[str, ...]:
+    """What an export of `model` leaves in float32, as `operations_of` takes it."""
+    network, backbone = type(model).__name__, model.get_config()["backbone"]
+    if precision == "int8":
+        return (*_INT8.get(network, ()), *_INT8_BACKBONES.get(backbone, ()), _REFINEMENT)
+    if precision == "fp16":
+        return (*_HALF.get(network, ()), *_HALF_BACKBONES.get(backbone, ()), _REFINEMENT)
+    return ()
+
+
+def operations_of(layers: Sequence[str], names: Iterable[str]) -> list[str]:
+    """Those of the operations `names` that belong to one of the layers.
+
+    Operations are called by the path of their layer, `enc_net_1/context_1/encoding_1/MatMul`; the numbers, which
+    Keras gives the second and later calls of a layer, do not count. LiteRT joins the names of fused operations by `;`,
+    the last one first.
+    """
+    if not layers:
+        return []
+    pattern = re.compile(rf"(^|/)({'|'.join(layers)})")
+    return [name for name in names if pattern.search(re.sub(r"_\d+(?=/|$)", "", name.split(";")[0]))]

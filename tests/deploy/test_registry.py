@@ -1,0 +1,106 @@
+"""Every kind of network that the zoo has goes through every format: exported, judged, compiled, counted.
+
+Each distinct graph is taken once, at a small size. Networks without shipped weights learn a street scene first, so that
+what is judged has learned something; networks that differ in depth alone are one graph.
+"""
+
+import re
+
+import keras
+import numpy as np
+import onnx
+import pytest
+import tensorflow as tf
+
+import kzoo
+from kzoo.data import open_dataset
+from kzoo.data.pictures import read_image
+from kzoo.export import export_model
+from kzoo.export.pictures import scaled
+from kzoo.export.tensorrt import compile_onnx, lint
+from kzoo.training.config import data_root
+
+SIZE = (96, 128)
+LONG = pytest.mark.long
+
+# Name, the arguments of the export, transposes of an ONNX outside of Encoding and CRF. The first and the last turn
+# NHWC into TensorRT's NCHW and back.
+GRAPHS = [
+    ("encnet_mnv2_animals", {}, 2),
+    ("deeplab_mnv2_animals", {"refine": "none"}, 2),
+    ("deeplab_mnv2_animals", {"refine": "conv", "refine_stride": 4}, 2),
+    ("encnet_r50_pcontext", {}, 2),
+    pytest.param("encnet_r101_pcontext", {}, 2, marks=LONG),
+    pytest.param("encnet_r50c_ade20k_512x512_80k", {}, 2, marks=LONG),
+    pytest.param("deeplab_largefov_vgg16_voc", {"refine": "none"}, 2, marks=LONG),
+    pytest.param("deeplab_msc_vgg16_voc", {}, 2, marks=LONG),
+    pytest.param("crfrnn_vgg16_voc", {"refine": "none"}, 2, marks=LONG),
+]
+PRECISIONS = [(".onnx", "fp32"), (".onnx", "fp16"), (".onnx", "int8")]
+PRECISIONS += [(".tflite", "fp32"), (".tflite", "fp16"), (".tflite", "int8")]
+STEPS = 30
+
+
+def names(graph):
+    return graph.values[0] if hasattr(graph, "values") else graph[0]
+
+
+@pytest.mark.parametrize(("name", "options", "transposes"), GRAPHS, ids=lambda value: str(value))
+def test_every_format_of_every_graph(name, options, transposes, photographs, frames, tmp_path):
+    shipped = kzoo.get_card(name).weights is not None
+    network = kzoo.load(name) if shipped else learned(name, frames)
+    folder = photographs if shipped else frames
+    for suffix, precision in PRECISIONS:
+        path = tmp_path / f"{precision}{suffix}"
+        done = export_model(
+            network, path, size=SIZE, precision=precision, calibration=folder, pictures=folder, **options
+        )
+        assert done.census.share(precision) >= 0.95
+        if suffix == ".onnx":
+            report = compile_onnx(path)
+            assert report.ok, report.errors
+            assert not lint(onnx.load(path), "8.2")
+            outside = [node.name for node in onnx.load(path).graph.node if node.op_type == "Transpose"]
+            outside = [name for name in outside if not re.search("encoding|context|refinement", name)]
+            assert len(outside) <= transposes, outside
+        else:
+            assert not {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"} & set(done.census.operators)
+            assert not [kind for kind in done.census.operators if kind.startswith(("Flex", "CUSTOM"))]
+
+
+def test_no_kind_of_network_is_left_out():
+    def graph_of(name):
+        architecture = kzoo.get_card(name).architecture
+        args = {key: value for key, value in architecture.args.items() if key not in ("refine", "refine_args")}
+        args["backbone"] = re.sub(r"^resnet\d+", "resnet", str(args.get("backbone")))
+        return architecture.name, args["backbone"], str(args.get("backbone_args")), str(args.get("lateral"))
+
+    covered = {graph_of(names(graph)) for graph in GRAPHS}
+    assert not [name for name in kzoo.list_models() if graph_of(name) not in covered]
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+    """A folder of real street scenes."""
+    folder = tmp_path_factory.mktemp("frames")
+    for place, sample in enumerate(camvid().samples[:64:4]):
+        tf.io.write_file(str(folder / f"{place:02}.png"), tf.io.encode_png(scaled(read_image(sample.image), SIZE)))
+    return folder
+
+
+def camvid():
+    return open_dataset("camvid", data_root() / "camvid", "train")
+
+
+def learned(name, frames):
+    """The network of a card, with 11 classes, after a short training on some frames with BatchNorm in training mode."""
+    keras.utils.set_random_seed(1)
+    network = kzoo.load(name, weights=None, num_classes=11)
+    split = camvid()
+    pairs = [split.read(index) for index in range(0, 64, 4)]
+    images = np.stack([scaled(image, SIZE) for image, _ in pairs]).astype("float32")
+    masks = np.stack([tf.image.resize(mask[..., None], SIZE, "nearest")[..., 0] for _, mask in pairs])
+    network.compile(optimizer=keras.optimizers.Adam(1e-3))
+    data = tf.data.Dataset.from_tensor_slices((images, masks)).repeat().batch(4)
+    network.fit(data, steps_per_epoch=STEPS, epochs=1, verbose=0)
+    return network

@@ -1,0 +1,27 @@
+"""Which operations belong to the layers that stay in float."""
+
+from kzoo.export.sensitive import operations_of
+
+NAMES = [
+    "enc_net_1/context_1/encoding_1/Softmax",
+    "enc_net_1/context_1/encoding_1/MatMul;enc_net_1/context_1/encoding_1/transpose_1",
+    "enc_net/context/encoding/Tensordot/MatMul1",
+    "enc_net_1/context_1/encoding_bn_1/batchnorm/mul_1",
+    "mobilenet_v2_1/expanded_conv_project_BN_1/FusedBatchNormV3;mobilenet_v2_1/expanded_conv_project_1/convolution",
+    "mobilenet_v2_1/block_1_project_1/convolution",
+    "sa_net_1/attention_c4_1/Sigmoid",
+    "sa_net_1/attention_c4_1/restore_1/BiasAdd",
+    "Resize__360",
+]
+
+
+def test_layers_are_found_by_the_parts_of_a_path():
+    def found(*layers):
+        return [NAMES.index(name) for name in operations_of(layers, NAMES)]
+
+    assert found("encoding/") == [0, 1, 2]
+    assert found("encoding/(?!.*MatMul)") == [0]
+    assert found("encoding/(?!.*MatMul)", "encoding_bn/") == [0, 3]
+    assert found("expanded_conv_project") == [4]
+    assert found("attention_c[1-4]/.*Sigmoid") == [6]
+    assert found("ding/") == found() == []

@@ -72,6 +72,15 @@ class Graph:
                 if producer(tensor) == old.name:
                     inputs[i] = new.name
 
+    def bypass(self, node: Any, consumer: Any) -> None:
+        """Lets `consumer`, which reads `node` first, read what `node` reads first."""
+        consumer.input[0] = node.input[0]
+        readers = self.consumers[producer(node.input[0])]
+        readers.append(consumer.name)
+        self.consumers[node.name].remove(consumer.name)
+        if not self.consumers[node.name]:
+            readers.remove(node.name)
+
     def ancestors(self, outputs: Iterable[str]) -> Any:
         """The graph definition of `outputs` and all that they need."""
         needed: set[str] = set()
@@ -121,7 +130,7 @@ def join_dilated_convolutions(graph: Graph, probe: Probe) -> None:
         paddings = {_padding(kernel.shape[:2], *values[4 * i : 4 * i + 4]) for values in probed}
         if paddings not in ({b"SAME"}, {b"VALID"}):
             continue
-        conv.input[0] = split.input[0]
+        graph.bypass(split, conv)
         conv.attr["dilations"].list.i[:] = [1, *rate.tolist(), 1]
         conv.attr["padding"].s = paddings.pop()
         graph.replace(join, conv)

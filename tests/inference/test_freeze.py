@@ -35,7 +35,8 @@ def small_network(dilation=2, padding="same", classes=4):
     x = keras.layers.ReLU(6)(BatchNormalization()(x))
     atrous = {"dilation_rate": dilation, "padding": padding, "use_bias": False}
     x = keras.layers.DepthwiseConv2D(3, depth_multiplier=2, **atrous)(x)
-    x = keras.layers.ReLU()(BatchNormalization()(x))
+    # Nothing between this normalisation and the dilated convolution that reads it, as in an inverted bottleneck.
+    x = BatchNormalization()(x)
     x = BatchNormalization()(keras.layers.Conv2D(16, 3, **atrous)(x))
     read_twice = keras.layers.Conv2D(8, 1, use_bias=False)(
         x

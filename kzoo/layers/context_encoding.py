@@ -90,8 +90,8 @@ class ContextEncoding(keras.layers.Layer):
         return gated, self.presence(context)
 
     def _gate(self, context: Any) -> Any:
-        """The channels' gates (B, 1, 1, C), by a 1x1 convolution: with a dense layer's product an ONNX file would turn the
-        features to NHWC for the gating, and back."""
+        """The channels' gates (B, 1, 1, C), by a 1x1 convolution: for a dense layer's product an ONNX file would turn
+        the features to NHWC, and back."""
         dense = self.channel_gate
         kernel = ops.reshape(dense.kernel, (1, 1, *dense.kernel.shape))
         pixel = ops.reshape(context, (-1, 1, 1, context.shape[-1]))

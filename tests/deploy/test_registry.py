@@ -1,4 +1,4 @@
-"""Every kind of network that the zoo has goes through every format: exported, judged, compiled, counted.
+"""Every kind of network that the zoo has goes through every format: frozen, exported, judged, compiled, counted.
 
 Each distinct graph is taken once, at a small size. Networks without shipped weights learn a street scene first, so that
 what is judged has learned something; networks that differ in depth alone are one graph.
@@ -16,40 +16,45 @@ import kzoo
 from kzoo.data import open_dataset
 from kzoo.data.pictures import read_image
 from kzoo.export import export_model
-from kzoo.export.pictures import scaled
+from kzoo.export.pictures import draw, scaled
 from kzoo.export.tensorrt import compile_onnx, lint
+from kzoo.inference import freeze
 from kzoo.training.config import data_root
 
 SIZE = (96, 128)
 LONG = pytest.mark.long
 
-# Name, the arguments of the export, transposes of an ONNX outside of Encoding and CRF. The first and the last turn
-# NHWC into TensorRT's NCHW and back.
+SMALL_CRF = {"refine": "conv", "refine_args": {"filter_size": 3, "iterations": 2, "stride": 2}}
+
+# Name, arguments in place of the card's, arguments of the export.
 GRAPHS = [
-    ("encnet_mnv2_animals", {}, 2),
-    ("deeplab_mnv2_animals", {"refine": "none"}, 2),
-    ("deeplab_mnv2_animals", {"refine": "conv", "refine_stride": 4}, 2),
-    ("encnet_r50_pcontext", {}, 2),
-    pytest.param("encnet_r101_pcontext", {}, 2, marks=LONG),
-    pytest.param("encnet_r50c_ade20k_512x512_80k", {}, 2, marks=LONG),
-    pytest.param("deeplab_largefov_vgg16_voc", {"refine": "none"}, 2, marks=LONG),
-    pytest.param("deeplab_msc_vgg16_voc", {}, 2, marks=LONG),
-    pytest.param("crfrnn_vgg16_voc", {"refine": "none"}, 2, marks=LONG),
+    ("encnet_mnv2_animals", {}, {}),
+    ("deeplab_mnv2_animals", {}, {"refine": "none"}),
+    ("deeplab_mnv2_animals", SMALL_CRF, {}),
+    ("encnet_r50_pcontext", {}, {}),
+    pytest.param("encnet_mnv2_camvid", {}, {}, marks=LONG),
+    pytest.param("deeplab_mnv2_animals", {}, {"refine": "conv", "refine_stride": 4}, marks=LONG),
+    pytest.param("encnet_r101_pcontext", {}, {}, marks=LONG),
+    pytest.param("encnet_r50c_ade20k_512x512_80k", {}, {}, marks=LONG),
+    pytest.param("deeplab_largefov_vgg16_voc", {}, {"refine": "none"}, marks=LONG),
+    pytest.param("deeplab_msc_vgg16_voc", {}, {}, marks=LONG),
+    pytest.param("crfrnn_vgg16_voc", {}, {"refine": "none"}, marks=LONG),
 ]
+# Of an ONNX, outside of Encoding and CRF: from NHWC to TensorRT's NCHW at the picture, and back at the logits.
+MOST_TRANSPOSES = 2
 PRECISIONS = [(".onnx", "fp32"), (".onnx", "fp16"), (".onnx", "int8")]
 PRECISIONS += [(".tflite", "fp32"), (".tflite", "fp16"), (".tflite", "int8")]
-STEPS = 30
+STEPS = 20
 
 
-def names(graph):
-    return graph.values[0] if hasattr(graph, "values") else graph[0]
-
-
-@pytest.mark.parametrize(("name", "options", "transposes"), GRAPHS, ids=lambda value: str(value))
-def test_every_format_of_every_graph(name, options, transposes, photographs, frames, tmp_path):
+@pytest.mark.parametrize(("name", "arguments", "options"), GRAPHS)
+def test_every_format_of_every_graph(name, arguments, options, photographs, frames, tmp_path):
     shipped = kzoo.get_card(name).weights is not None
-    network = kzoo.load(name) if shipped else learned(name, frames)
+    network = kzoo.load(name, **arguments) if shipped else learned(name)
     folder = photographs if shipped else frames
+    picture = next(draw(folder, 1, 0).sized(SIZE)).astype("float32")[np.newaxis]
+    logits = np.asarray(network(picture, training=False, refine=False))
+    np.testing.assert_allclose(freeze(network).unrefined(picture), logits, atol=1e-5 * np.ptp(logits))
     for suffix, precision in PRECISIONS:
         path = tmp_path / f"{precision}{suffix}"
         done = export_model(
@@ -58,11 +63,11 @@ def test_every_format_of_every_graph(name, options, transposes, photographs, fra
         assert done.census.share(precision) >= 0.95
         if suffix == ".onnx":
             report = compile_onnx(path)
-            assert report.ok, report.errors
-            assert not lint(onnx.load(path), "8.2")
+            assert report.accepted, report.errors
+            assert not lint(onnx.load(path), "8.4" if precision == "fp16" else "8.2")
             outside = [node.name for node in onnx.load(path).graph.node if node.op_type == "Transpose"]
             outside = [name for name in outside if not re.search("encoding|context|refinement", name)]
-            assert len(outside) <= transposes, outside
+            assert len(outside) <= MOST_TRANSPOSES, outside
         else:
             assert not {"SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"} & set(done.census.operators)
             assert not [kind for kind in done.census.operators if kind.startswith(("Flex", "CUSTOM"))]
@@ -75,7 +80,7 @@ def test_no_kind_of_network_is_left_out():
         args["backbone"] = re.sub(r"^resnet\d+", "resnet", str(args.get("backbone")))
         return architecture.name, args["backbone"], str(args.get("backbone_args")), str(args.get("lateral"))
 
-    covered = {graph_of(names(graph)) for graph in GRAPHS}
+    covered = {graph_of(getattr(graph, "values", graph)[0]) for graph in GRAPHS}
     assert not [name for name in kzoo.list_models() if graph_of(name) not in covered]
 
 
@@ -83,7 +88,7 @@ def test_no_kind_of_network_is_left_out():
 def frames(tmp_path_factory):
     """A folder of real street scenes."""
     folder = tmp_path_factory.mktemp("frames")
-    for place, sample in enumerate(camvid().samples[:64:4]):
+    for place, sample in enumerate(camvid().samples[:64:8]):
         tf.io.write_file(str(folder / f"{place:02}.png"), tf.io.encode_png(scaled(read_image(sample.image), SIZE)))
     return folder
 
@@ -92,12 +97,12 @@ def camvid():
     return open_dataset("camvid", data_root() / "camvid", "train")
 
 
-def learned(name, frames):
+def learned(name):
     """The network of a card, with 11 classes, after a short training on some frames with BatchNorm in training mode."""
     keras.utils.set_random_seed(1)
     network = kzoo.load(name, weights=None, num_classes=11)
     split = camvid()
-    pairs = [split.read(index) for index in range(0, 64, 4)]
+    pairs = [split.read(index) for index in range(0, 64, 8)]
     images = np.stack([scaled(image, SIZE) for image, _ in pairs]).astype("float32")
     masks = np.stack([tf.image.resize(mask[..., None], SIZE, "nearest")[..., 0] for _, mask in pairs])
     network.compile(optimizer=keras.optimizers.Adam(1e-3))

@@ -1,0 +1,73 @@
+"""`kzoo export` and `kzoo benchmark`: what they write and what they refuse."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from kzoo.cli import main
+from kzoo.data.demo import demo_picture
+from kzoo.export.export import PHOTOGRAPHS
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    for name in PHOTOGRAPHS:
+        shutil.copy(demo_picture(name), folder)
+    return str(folder)
+
+
+def test_an_onnx_for_the_oldest_jetson(tmp_path, capsys):
+    path = tmp_path / "net.onnx"
+    words = ["export", "encnet_mnv2_animals", "-o", str(path), "--size", "64x96", "--check-tensorrt", "8.2", "--argmax"]
+    assert main(words) == 0
+    sidecar = json.loads((tmp_path / "net.onnx.json").read_text())
+    assert sidecar["opset"] == 13 and sidecar["output"]["shape"] == [1, 64, 96]
+    said = capsys.readouterr().out
+    assert f"wrote {path} and net.onnx.json" in said and "of the pixels agree" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-o", "x.onnx", "--size", "64"], "--size is HEIGHTxWIDTH"),
+        (["--size", "64x64"], "Name the file to write"),
+        (["-o", "x.onnx", "--report"], "Name the file to write"),
+        (["--report", "--size", "64x64"], "--report needs pictures"),
+        (["-o", "x.onnx", "--size", "64x64", "--input-type", "uint8", "--check-tensorrt", "8.2"], "8.2"),
+        (["-o", "x.tflite", "--size", "64x64", "--dynamic"], "Only an ONNX can leave its batch open"),
+        (["-o", "x.tflite", "--size", "64x64", "--precision", "int8"], "calibrated with real pictures"),
+    ],
+)
+def test_bad_requests(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "encnet_mnv2_animals", *words]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lattice_is_not_exported(tmp_path, capsys):
+    assert main(["export", "deeplab_mnv2_animals", "-o", str(tmp_path / "net.onnx"), "--size", "64x64"]) == 2
+    assert "--refine none" in capsys.readouterr().err
+
+
+def test_the_benchmark_writes_table_and_artefacts(tmp_path, capsys):
+    words = ["benchmark", "encnet_mnv2_animals", "--size", "64x96", "--formats", "keras", "litert:fp32", "onnx:fp32"]
+    assert main([*words, "--rounds", "3", "-o", str(tmp_path)]) == 0
+    artefact = tmp_path / "encnet_mnv2_animals_64x96_fp32.tflite"
+    with open(tmp_path / "benchmark.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["format"], row["precision"]) for row in rows] == [
+        ("keras", "fp32"),
+        ("onnx", "fp32"),
+        ("litert", "fp32"),
+    ]
+    assert all(float(row["median"]) > 0 for row in rows)
+    assert float(rows[2]["megabytes"]) == artefact.stat().st_size / 1e6 and float(rows[2]["peak"]) > 1
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    # A file is a contender as well, beside the network that it came from.
+    assert main(["benchmark", str(artefact), "--rounds", "2"]) == 0
+    assert main(["benchmark", "encnet_mnv2_animals", "--formats", "onyx"]) == 2
+    assert "There is no format 'onyx'" in capsys.readouterr().err

@@ -118,9 +118,10 @@ def segment_frames(
     overlays, masks = args.out / (stem + "_overlay.mp4"), args.out / (stem + "_masks")
     if write != "overlays" and masks.exists():
         raise InputError(f"{masks} is there already: move it away first.")
-    frames = open_frames()
     timings, count = Timings(), 0
     with contextlib.ExitStack() as results:
+        frames = open_frames()
+        results.callback(frames.close)
         if write != "masks":
             writer = video.VideoWriter(results.enter_context(whole(overlays)), frames.rate)
             results.callback(writer.close)  # before the file gets its name

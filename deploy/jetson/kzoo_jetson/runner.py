@@ -53,7 +53,7 @@ class Runner:
         try:
             self._stream = self._handle("cudaStreamCreate", "cudaStreamDestroy")
             self._events = [self._handle("cudaEventCreate", "cudaEventDestroy") for _ in range(4)]
-            self._input, self._output = (self._buffer(tensor) for tensor in (sidecar.input, sidecar.output))
+            self._input, self._output = (self._buffer(said) for said in (sidecar.input, sidecar.output))
             self._bind()
         except Exception:
             self.close()
@@ -122,8 +122,8 @@ class Runner:
         self._handles.append((destroy, handle))
         return handle
 
-    def _buffer(self, tensor: Tensor) -> Buffer:
-        self._buffers.append(Buffer(self._cuda, (self.batch, *tensor.shape[1:]), tensor.type, self.mapped))
+    def _buffer(self, said: Tensor) -> Buffer:
+        self._buffers.append(Buffer(self._cuda, (self.batch, *said.shape[1:]), said.type, self.mapped))
         return self._buffers[-1]
 
 

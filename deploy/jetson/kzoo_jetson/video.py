@@ -55,6 +55,10 @@ class Frames:
     def __iter__(self) -> Iterator[np.ndarray]:
         raise NotImplementedError
 
+    def close(self) -> None:
+        """Gives the file or the camera back."""
+        raise NotImplementedError
+
 
 class VideoFile(Frames):
     """The frames of a video file, each of them."""
@@ -70,9 +74,11 @@ class VideoFile(Frames):
         while True:
             read, frame = self._capture.read()
             if not read:
-                self._capture.release()
                 return
             yield frame[:, :, ::-1]
+
+    def close(self) -> None:
+        self._capture.release()
 
 
 class CameraStream(Frames):
@@ -85,7 +91,9 @@ class CameraStream(Frames):
         self._camera, self.rate = camera, float(camera.rate)
         self._capture = _open_camera(camera)
         self._newest = queue.Queue(maxsize=1)  # type: queue.Queue
-        threading.Thread(target=self._read, daemon=True).start()
+        self._closing = False
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def __iter__(self) -> Iterator[np.ndarray]:
         while True:
@@ -97,9 +105,16 @@ class CameraStream(Frames):
                 raise CameraStoppedError(f"The {self._camera} delivers no more frames.")
             yield frame[:, :, ::-1]
 
+    def close(self) -> None:
+        # A CSI camera that is not released cannot be opened again until its daemon is restarted.
+        self._closing = True
+        self._thread.join(timeout=2)
+        if not self._thread.is_alive():
+            self._capture.release()
+
     def _read(self) -> None:
         read = True
-        while read:
+        while read and not self._closing:
             read, frame = self._capture.read()
             try:
                 self._newest.get_nowait()  # one that nobody took

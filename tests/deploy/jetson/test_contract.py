@@ -65,41 +65,63 @@ def test_tensorrts_names_exist_in_each_version_or_are_guarded() -> None:
     by_version = {version: names_of(version) for version in VERSIONS}
     checked, guarded_names = 0, set()
     for path in OF_TENSORRT:
-        for function in functions(ast.parse(path.read_text())):
-            guarded = asks_for_version(function)
-            for owner, name, line in touched(function):
-                missing = [version for version in VERSIONS if name not in by_version[version].get(owner, ())]
-                assert len(missing) < len(VERSIONS), f"{path.name}:{line}: no version has {owner}.{name}"
-                assert not missing or guarded, f"{path.name}:{line}: {owner}.{name} is not in {missing}"
-                checked += 1
-                guarded_names |= {f"{owner}.{name}"} if missing else set()
+        for owner, name, guarded, line in touched(ast.parse(path.read_text())):
+            missing = [version for version in VERSIONS if name not in by_version[version].get(owner, ())]
+            assert len(missing) < len(VERSIONS), f"{path.name}:{line}: no version has {owner}.{name}"
+            assert not missing or guarded, f"{path.name}:{line}: {owner}.{name} is not in {missing}"
+            checked += 1
+            guarded_names |= {f"{owner}.{name}"} if missing else set()
     assert checked > 40
     assert {"IBuilderConfig.max_workspace_size", "IExecutionContext.execute_async_v2"} <= guarded_names
+
+
+def test_guards_are_seen() -> None:
+    def found(source: str) -> list[bool]:
+        return [guarded for _, _, guarded, _ in touched(ast.parse(source))]
+
+    assert found("engine.x\nhasattr(engine, 'x')\nengine.x") == [False, False]
+    assert found("if hasattr(engine, 'x'):\n  engine.x\nengine.y") == [True, False]
+    assert found("if version(trt)[0] < 10:\n  return engine.x\nengine.y") == [True, True]
+    assert found("if other:\n  return engine.x\nengine.y") == [False, False]
+    assert found("z = not hasattr(engine, 'x') or engine.x") == [True]
+    assert found("z = engine.x if hasattr(engine, 'x') else engine.y\nz = self._engine.y") == [True, True, False]
 
 
 def functions(tree: ast.AST) -> list[ast.FunctionDef]:
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
 
 
-def asks_for_version(function: ast.FunctionDef) -> bool:
-    called = {node.func.id for node in ast.walk(function) if isinstance(node, ast.Call) and hasattr(node.func, "id")}
+def asks(node: ast.AST) -> bool:
+    """Whether an expression asks which TensorRT this is."""
+    called = {call.func.id for call in ast.walk(node) if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)}
     return bool(called & {"hasattr", "version"})
 
 
-def touched(function: ast.FunctionDef) -> Iterator[tuple[str, str, int]]:
-    """Class, attribute and line of each `builder.x`, `self._context.x`, `trt.BuilderFlag.x` of a function."""
-    for node in ast.walk(function):
-        if not isinstance(node, ast.Attribute):
-            continue
-        owner = node.value
-        if isinstance(owner, ast.Name) and owner.id in CLASS_OF:
-            yield CLASS_OF[owner.id], node.attr, node.lineno
-        elif isinstance(owner, ast.Attribute) and isinstance(owner.value, ast.Name):
-            if owner.value.id == "self" and owner.attr.lstrip("_") in CLASS_OF:
-                yield CLASS_OF[owner.attr.lstrip("_")], node.attr, node.lineno
-            elif owner.value.id == "trt" and not owner.attr.startswith("_"):
-                yield owner.attr, node.attr, node.lineno
-        elif isinstance(owner, ast.Call):  # config.get_timing_cache().serialize()
-            called = owner.func.attr if isinstance(owner.func, ast.Attribute) else ""
-            if called == "get_timing_cache":
-                yield "ITimingCache", node.attr, node.lineno
+def touched(node: ast.AST, guarded: bool = False) -> Iterator[tuple[str, str, bool, int]]:
+    """Class, attribute, whether it is guarded, and line of each `builder.x`, `self._context.x`, `trt.DataType.x`."""
+    if isinstance(node, ast.Attribute) and (owner := class_of(node.value)):
+        yield owner, node.attr, guarded, node.lineno
+    if isinstance(node, (ast.If, ast.IfExp)):
+        guarded |= asks(node.test)
+    if isinstance(node, ast.BoolOp):
+        guarded |= asks(node)
+    for _, value in ast.iter_fields(node):
+        after = guarded
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                yield from touched(child, after)
+                # What follows `if asks: return` runs in the other case alone.
+                after |= isinstance(child, ast.If) and asks(child.test) and isinstance(child.body[-1], ast.Return)
+
+
+def class_of(owner: ast.AST) -> str | None:
+    if isinstance(owner, ast.Name):
+        return CLASS_OF.get(owner.id)
+    if isinstance(owner, ast.Call) and isinstance(owner.func, ast.Attribute):
+        return {"get_timing_cache": "ITimingCache"}.get(owner.func.attr)
+    if isinstance(owner, ast.Attribute) and isinstance(owner.value, ast.Name):
+        if owner.value.id == "self":
+            return CLASS_OF.get(owner.attr.lstrip("_"))
+        if owner.value.id == "trt" and not owner.attr.startswith("_"):
+            return owner.attr
+    return None

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-import tensorflow as tf
 from PIL import Image
 from skimage import data
 
@@ -78,6 +77,8 @@ def test_masks_are_onnx_runtimes(
 
 
 def test_another_size_goes_through_the_networks(shared_board: Board, picture: Path, tmp_path: Path) -> None:
+    import tensorflow as tf
+
     onnx = write_network(tmp_path, (48, 64))
     engine = shared_board.build(onnx)
     for resize in ("logits", "classes"):

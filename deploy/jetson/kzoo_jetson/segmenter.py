@@ -5,7 +5,7 @@ from typing import Dict, Tuple
 
 import numpy as np
 
-from .resize import classes_of, resize_bilinear, resize_nearest
+from .resize import classes_of, resize_nearest, resize_picture
 from .runner import Runner
 
 
@@ -44,9 +44,7 @@ class Segmenter:
         return mask, times
 
     def _prepare(self, picture: np.ndarray) -> None:
-        values = resize_bilinear(picture, self._sidecar.size)
-        if self._sidecar.input.type == "uint8":
-            values = np.rint(values)
+        values = resize_picture(picture, self._sidecar.size)
         if self._sidecar.input.layout == "NCHW":
             values = values.transpose(2, 0, 1)
         self._runner.input[0] = values

@@ -39,7 +39,7 @@ print(json.dumps({"version": trt.__version__, "names": names}))
 @pytest.mark.parametrize(
     ("version", "package"), [("10.3.0", "tensorrt-cu12-bindings"), ("11.4.0.106", "tensorrt-cu13-bindings")]
 )
-def test_names(version: str, package: str, tmp_path: Path) -> None:
+def test_names(version: str, package: str, compiler: str, tmp_path: Path) -> None:
     if version == "10.3.0" and sys.version_info >= (3, 13):
         pytest.skip("TensorRT 10.3.0 has no bindings for Python 3.13")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "site")]
@@ -50,7 +50,7 @@ def test_names(version: str, package: str, tmp_path: Path) -> None:
     source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in ENTRY_POINTS))
     for library in ("nvinfer", "nvinfer_plugin", "nvonnxparser"):
         file = tmp_path / f"lib{library}.so.{version.split('.')[0]}"
-        subprocess.run(["gcc", "-shared", "-fPIC", "-o", file, source], check=True)
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", file, source], check=True)
 
     expected = names_of(version)
     printed = subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,6 +47,8 @@ class Board:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            # As in a terminal: what starts the tests in the background has them, and all they start, ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, script: str, *arguments: object, **env: str) -> Done:
@@ -76,8 +79,12 @@ class Board:
 
 
 def finish(process: subprocess.Popen[str]) -> Done:
-    """Waits for a process."""
-    stdout, stderr = process.communicate(timeout=60)
+    """Waits for a process, and ends one that does not end."""
+    try:
+        stdout, stderr = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
     return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
 
 

@@ -118,7 +118,8 @@ def test_an_interrupt_completes_a_recording(
     number: signal.Signals, with_opencv: Board, engine: Path, tmp_path: Path
 ) -> None:
     process = with_opencv.start("segment.py", engine, "csi", "-o", tmp_path / "out", FAKE_CAMERA="endless")
-    while not list(tmp_path.glob("out/.partial-*")) and process.poll() is None:
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("out/.partial-*")) and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(number)
     done = finish(process)

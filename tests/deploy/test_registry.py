@@ -31,7 +31,7 @@ GRAPHS = [
     ("encnet_mnv2_animals", {}, {}),
     ("deeplab_mnv2_animals", {}, {"refine": "none"}),
     ("deeplab_mnv2_animals", SMALL_CRF, {}),
-    ("encnet_r50_pcontext", {}, {}),
+    pytest.param("encnet_r50_pcontext", {}, {}, marks=LONG),
     pytest.param("encnet_mnv2_camvid", {}, {}, marks=LONG),
     pytest.param("deeplab_mnv2_animals", {}, {"refine": "conv", "refine_stride": 4}, marks=LONG),
     pytest.param("encnet_r101_pcontext", {}, {}, marks=LONG),

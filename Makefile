@@ -24,7 +24,7 @@ demo: $(VENV)/.installed-demo
 	$(BIN)/kzoo demo
 
 test: lint
-	$(BIN)/python -m pytest -m "not long" -n auto --dist loadfile
+	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

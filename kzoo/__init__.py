@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kzoo import backbones, crf, data, inference, layers, losses, metrics, models, training, zoo
+    from kzoo import backbones, crf, data, export, inference, layers, losses, metrics, models, training, zoo
     from kzoo.zoo import get_card, is_model, list_models, load, open_model
 
 __version__ = "0.1.0"
@@ -19,6 +19,7 @@ __all__ = [
     "backbones",
     "crf",
     "data",
+    "export",
     "get_card",
     "inference",
     "is_model",

@@ -3,11 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 from collections.abc import Iterable
+from typing import Any
 
 
 class FetchError(OSError):
     """A file that is not in the cache could not be fetched; the message names all that was tried and what helps."""
+
+
+class MissingPackageError(ImportError):
+    """A package of one of kzoo's extras is not installed; the message tells which extra brings it."""
+
+
+def need(module: str, extra: str) -> Any:
+    """The module, imported; raises `MissingPackageError` where it is not installed.
+
+    Args:
+        module: its name, e.g. `"onnxruntime"`.
+        extra: the extra of kzoo that brings it, e.g. `"onnx"`.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingPackageError(f"{module} is not installed: pip install 'kzoo[{extra}]'.") from error
 
 
 def near_matches(name: str, options: Iterable[str], count: int = 3) -> list[str]:

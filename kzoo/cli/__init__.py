@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from kzoo import __version__
-from kzoo.errors import FetchError, near_matches
+from kzoo.errors import FetchError, MissingPackageError, near_matches
 
 COMMANDS = (
     "demo",
@@ -31,6 +31,7 @@ COMMANDS = (
 _USER_ERRORS = (
     ValueError,
     FetchError,
+    MissingPackageError,
     FileNotFoundError,
     FileExistsError,
     NotADirectoryError,

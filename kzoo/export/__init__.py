@@ -5,8 +5,9 @@ Importing the package imports nothing heavy: names are imported when they are fi
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kzoo.lazy import lazy_names
 
 if TYPE_CHECKING:
     from kzoo.export.export import Exported, export_model
@@ -37,12 +38,4 @@ __all__ = [
     "read_sidecar",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}.")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +16,7 @@ from numpy.typing import NDArray
 
 from kzoo.export.export import export_model
 from kzoo.export.graph import Refine, deployed_refinement
+from kzoo.export.peak_memory import peak_memory
 from kzoo.export.pictures import scaled
 from kzoo.export.runners import Runner, open_artifact
 from kzoo.export.target import SUFFIXES, Precision, Target
@@ -126,7 +124,7 @@ def contenders(
                 pictures=dataset,
             )
             macs = done.census.macs if done.census is not None else macs
-            row = replace(row, megabytes=path.stat().st_size / 1e6, peak=peak_memory(path, threads))
+            row = replace(row, megabytes=path.stat().st_size / 1e6, peak=peak_memory(path, size, "float32", threads))
             found.append(Contender(row, open_artifact(path, threads), size))
     return [replace(one, row=replace(one.row, macs=macs), dataset=dataset) for one in found]
 
@@ -136,7 +134,7 @@ def artefact(path: Path, threads: int | None = None) -> Contender:
     run = open_artifact(path, threads)
     shape, dtype = _input_of(path)
     row = Row(path.name, SUFFIXES[path.suffix], dtype, 0.0, 0.0, path.stat().st_size / 1e6, None, None, None, None)
-    return Contender(replace(row, peak=peak_memory(path, threads)), run, shape, dtype)
+    return Contender(replace(row, peak=peak_memory(path, shape, dtype, threads)), run, shape, dtype)
 
 
 def measure(
@@ -204,11 +202,9 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 def plot(rows: Sequence[Row], path: Path) -> None:
     """Accuracy against latency, a point for each row that has an mIoU."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot(xlabel="ms a picture (median)", ylabel="mIoU")
     for network in dict.fromkeys(row.network for row in rows):
         points = [
@@ -222,49 +218,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     axes.legend()
     axes.grid(alpha=0.3)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=120)
-
-
-def peak_memory(path: Path, threads: int | None = None) -> float:
-    """What running an artefact takes beyond its runtime, in 1e6 bytes: the largest resident memory of a process of its
-    own, less that of one which imports the runtime alone. Reads /proc, as Linux has it."""
-    module = {"onnx": "onnxruntime", "litert": "ai_edge_litert.interpreter"}[SUFFIXES[path.suffix]]
-    program = f"import {module}, sys\n{_PEAK}"
-
-    def peak(*arguments: str) -> int:
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        )
-        return int(done.stdout.split()[-1])
-
-    return (peak(str(path), str(threads or 0)) - peak()) * 1024 / 1e6
-
-
-_PEAK = """
-import numpy
-if len(sys.argv) > 1:
-    path, threads = sys.argv[1], int(sys.argv[2])
-    if path.endswith(".onnx"):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        source = session.get_inputs()[0]
-        dtype = numpy.uint8 if "uint8" in source.type else numpy.float32
-        picture = numpy.zeros([side if isinstance(side, int) else 1 for side in source.shape], dtype)
-        for _ in range(3):
-            session.run(None, {source.name: picture})
-    else:
-        interpreter = ai_edge_litert.interpreter.Interpreter(path, num_threads=threads or None)
-        interpreter.allocate_tensors()
-        for _ in range(3):
-            interpreter.invoke()
-# Not getrusage, whose figure a process inherits from the one that started it. In kB.
-print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))
-"""
+        figure.savefig(temporary, format="png", dpi=110)
 
 
 def _frozen(model: Segmenter, refinement: Any) -> Runner:

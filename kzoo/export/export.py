@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import tensorflow as tf
 
 from kzoo.data.demo import demo_picture
+from kzoo.errors import need
 from kzoo.export.census import Census, check_share
-from kzoo.export.graph import Refine, deployed_refinement, exported_function
+from kzoo.export.graph import Refine, deployed_refinement, exported_function, save
 from kzoo.export.metadata import embed_sidecar
 from kzoo.export.pictures import CALIBRATION_PICTURES, VERIFICATION_PICTURES, Pictures, batches, draw
 from kzoo.export.runners import open_artifact
@@ -91,7 +91,7 @@ def export_model(
         ValueError: options that do not go together, a CRF that no format holds, an operation that the format or a
             TensorRT does not have, or an artefact that is not the network: nothing is written then.
         FileNotFoundError: no such folder of pictures.
-        ImportError: a package is missing; the message names the extra that brings it.
+        MissingPackageError: of an extra that the format needs.
     """
     path = Path(path)
     target = Target(format or format_of(path), size, precision, batch, argmax, input_type, class_type, opset)
@@ -151,9 +151,7 @@ def _convert(
         )
 
     if target.format == "saved_model":
-        module = tf.Module()
-        module.function, module.captured = function, list(function.get_concrete_function().variables)
-        tf.saved_model.save(module, path, signatures={"serving_default": function})
+        save(function, path)
         return None
     if target.format == "litert":
         from kzoo.export import litert_file
@@ -162,6 +160,8 @@ def _convert(
         litert_file.check(file)
         path.write_bytes(file)
         return litert_file.census(file)
+    for module in ("tf2onnx", "onnx", "onnxconverter_common", "onnxruntime"):
+        need(module, "onnx")
     from kzoo.export import onnx_file
 
     model = onnx_file.convert(function, target)

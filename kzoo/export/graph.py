@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Literal
 
 import tensorflow as tf
@@ -39,6 +40,15 @@ def answer(model: Segmenter, refinement: Any, image: Any, target: Target) -> Any
         logits = refinement(logits, image)
     # Not keras.ops.argmax, whose bitwise operations neither LiteRT nor ONNX has.
     return tf.cast(tf.argmax(logits, -1, tf.int32), target.class_type) if target.argmax else logits
+
+
+def save(function: Any, folder: str | os.PathLike[str]) -> None:
+    """Writes an exported function as a SavedModel, which keeps the names of its input and output."""
+    module = tf.Module()
+    module.function = function
+    # Those that the function reads, or the SavedModel would not find them.
+    module.variables_read = list(function.get_concrete_function().variables)
+    tf.saved_model.save(module, folder, signatures={"serving_default": function})
 
 
 def deployed_refinement(model: Segmenter, refine: Refine | None, stride: int = 1) -> Any:

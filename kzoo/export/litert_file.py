@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from kzoo.export.census import Census, Product
+from kzoo.export.graph import save
 from kzoo.export.sensitive import operations_of
 
 # Where a product's operands stand among the operator's inputs; the second are the weights.
@@ -81,12 +82,8 @@ class LitertConverter:
     def _converter(self) -> Iterator[Any]:
         """A converter of the SavedModel of the function: only by way of a SavedModel the file keeps the names of its
         inputs and outputs."""
-        module = tf.Module()
-        module.function = self._function
-        # The variables that the function captures, or the SavedModel would not find them.
-        module.captured = [v for v in self._function.get_concrete_function().variables]
         with tempfile.TemporaryDirectory() as folder:
-            tf.saved_model.save(module, folder, signatures={"serving_default": self._function})
+            save(self._function, folder)
             yield tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
 
 

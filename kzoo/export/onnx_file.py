@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,8 +30,8 @@ def convert(function: Any, target: Target) -> onnx.ModelProto:
     import tf2onnx
 
     # tf2onnx logs what it cannot convert and writes the file all the same: the check below is what tells.
-    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
-    model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=target.opset)
+    with _only_from(logging.CRITICAL, "tf2onnx"):
+        model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=target.opset)
     check(model)
     return model
 
@@ -104,26 +105,26 @@ def to_int8(
 
     source, result = folder / "float.onnx", folder / "int8.onnx"
     onnx.save(model, source)
-    logging.getLogger().setLevel(logging.ERROR)
-    quantization.quantize_static(
-        source,
-        result,
-        _calibration_reader(model.graph.input[0].name, pictures),
-        quant_format=quantization.QuantFormat.QDQ,
-        op_types_to_quantize=list(PRODUCTS),
-        nodes_to_exclude=operations_of(float_layers, [node.name for node in model.graph.node]),
-        per_channel=True,
-        activation_type=quantization.QuantType.QInt8,
-        weight_type=quantization.QuantType.QInt8,
-        extra_options={
-            "ActivationSymmetric": True,
-            "WeightSymmetric": True,
-            "QuantizeBias": False,
-            # Weights in float32 with a pair of their own: TensorRT 8 knows no int8 constants.
-            "AddQDQPairToWeight": True,
-            "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
-        },
-    )
+    with _only_from(logging.ERROR):
+        quantization.quantize_static(
+            source,
+            result,
+            _calibration_reader(model.graph.input[0].name, pictures),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=list(PRODUCTS),
+            nodes_to_exclude=operations_of(float_layers, [node.name for node in model.graph.node]),
+            per_channel=True,
+            activation_type=quantization.QuantType.QInt8,
+            weight_type=quantization.QuantType.QInt8,
+            extra_options={
+                "ActivationSymmetric": True,
+                "WeightSymmetric": True,
+                "QuantizeBias": False,
+                # Weights in float32 with a pair of their own: TensorRT 8 knows no int8 constants.
+                "AddQDQPairToWeight": True,
+                "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
+            },
+        )
     quantised = onnx.load(result)
     check(quantised)
     return quantised
@@ -141,6 +142,18 @@ def with_only(quantised: onnx.ModelProto, name: str | None) -> onnx.ModelProto:
                 if pair is not None and pair.op_type == "DequantizeLinear":
                     node.input[place] = makers[pair.input[0]].input[0]
     return model
+
+
+@contextlib.contextmanager
+def _only_from(level: int, name: str | None = None) -> Iterator[None]:
+    """While the block runs, the logger (None: the root, which ONNX Runtime's quantiser writes to) says less."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(level)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _calibration_reader(name: str, pictures: Iterable[NDArray[Any]]) -> Any:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kzoo.errors import need
+
 Runner = Callable[[NDArray[Any]], NDArray[Any]]
 """Pictures (B, H, W, 3) as the artefact takes them -> logits (B, H, W, C) or classes (B, H, W)."""
 
@@ -24,7 +26,7 @@ def open_artifact(path: str | os.PathLike[str], threads: int | None = None) -> R
     Raises:
         FileNotFoundError: there is none.
         ValueError: the ending is of no known format.
-        ImportError: the runtime is not installed; the message names the extra that brings it.
+        MissingPackageError: the runtime is not installed.
     """
     from kzoo.export.target import format_of
 
@@ -35,10 +37,7 @@ def open_artifact(path: str | os.PathLike[str], threads: int | None = None) -> R
 
 
 def _onnx(path: Path, threads: int | None) -> Runner:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ImportError("Running an ONNX needs onnxruntime: pip install 'kzoo[onnx]'.") from error
+    onnxruntime = need("onnxruntime", "onnx")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or 0
     options.log_severity_level = 3
@@ -48,11 +47,9 @@ def _onnx(path: Path, threads: int | None) -> Runner:
 
 
 def _litert(path: Path, threads: int | None) -> Runner:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError as error:
-        raise ImportError("Running a .tflite needs ai-edge-litert: pip install 'kzoo[litert]'.") from error
-    interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count())
+    interpreter = need("ai_edge_litert.interpreter", "litert").Interpreter(
+        str(path), num_threads=threads or os.cpu_count()
+    )
     interpreter.allocate_tensors()
     source, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
 

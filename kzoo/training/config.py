@@ -265,10 +265,7 @@ def _architecture(init: str, over: Any) -> dict[str, Any]:
     if not is_model(init):
         return {}
     architecture = get_card(init).architecture
-    args = dict(architecture.args)
-    if isinstance(over, Mapping) and over.get("refine", args.get("refine")) != args.get("refine"):
-        args.pop("refine_args", None)  # they are of the card's refinement
-    return {"name": architecture.name, "args": args}
+    return {"name": architecture.name, "args": architecture.args_under(over if isinstance(over, Mapping) else {})}
 
 
 def find_config(path: str | os.PathLike[str]) -> Path:

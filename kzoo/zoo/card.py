@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,13 @@ class Architecture:
 
     name: str
     args: dict[str, Any] = field(default_factory=dict)
+
+    def args_under(self, over: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments that `over` can be laid over: another refinement does not inherit this one's arguments."""
+        args = dict(self.args)
+        if over.get("refine", args.get("refine")) != args.get("refine"):
+            args.pop("refine_args", None)
+        return args
 
 
 @dataclass(frozen=True)

@@ -82,9 +82,7 @@ def load(
         )
     from kzoo.models import create_model
 
-    args = {**card.architecture.args, **model_args}
-    if args.get("refine") != card.architecture.args.get("refine") and "refine_args" not in model_args:
-        args.pop("refine_args", None)  # they are of the card's refinement
+    args = {**card.architecture.args_under(model_args), **model_args}
     build = functools.partial(create_model, card.architecture.name, classes, args)
     fresh: tuple[str, ...] = ()
     if weights is None:

@@ -2,21 +2,10 @@
 
 import csv
 import json
-import shutil
 
 import pytest
 
 from kzoo.cli import main
-from kzoo.data.demo import demo_picture
-from kzoo.export.export import PHOTOGRAPHS
-
-
-@pytest.fixture(scope="module")
-def photographs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("photographs")
-    for name in PHOTOGRAPHS:
-        shutil.copy(demo_picture(name), folder)
-    return str(folder)
 
 
 def test_an_onnx_for_the_oldest_jetson(tmp_path, capsys):

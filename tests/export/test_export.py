@@ -1,11 +1,14 @@
 """Exported networks are the networks, each by the runtime that it is made for; faulty ones are not written."""
 
 import json
+import logging
+import sys
 
 import numpy as np
 import pytest
 
 from kzoo.data import read_image
+from kzoo.errors import MissingPackageError
 from kzoo.export import export_model, graph, open_artifact, read_sidecar
 from kzoo.export.pictures import scaled
 from tests.export.conftest import SIZE
@@ -126,3 +129,19 @@ def test_a_sidecar_is_of_its_file_alone(network, photographs, tmp_path):
     done.sidecar.unlink()
     with pytest.raises(FileNotFoundError, match="has no sidecar"):
         read_sidecar(done.path)
+
+
+def test_other_peoples_loggers_are_left_alone(network, photographs, tmp_path):
+    loggers = [logging.getLogger(), logging.getLogger("tf2onnx")]
+    before = [logger.level for logger in loggers]
+    export_model(
+        network, tmp_path / "net.onnx", size=SIZE, precision="int8", calibration=photographs, pictures=photographs
+    )
+    assert [logger.level for logger in loggers] == before
+
+
+def test_a_missing_package_is_named_with_its_extra(network, photographs, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    with pytest.raises(MissingPackageError, match=r"tf2onnx is not installed: pip install 'kzoo\[onnx\]'"):
+        export_model(network, tmp_path / "net.onnx", size=SIZE, pictures=photographs)
+    assert not list(tmp_path.iterdir())

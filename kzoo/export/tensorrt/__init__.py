@@ -6,8 +6,9 @@ needs none of them: names are imported when they are first used.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from kzoo.lazy import lazy_names
 
 if TYPE_CHECKING:
     from kzoo.export.tensorrt.compile import CompileReport, ParseError, compile_onnx
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from kzoo.export.tensorrt.linter import Finding, check_tensorrt, lint
     from kzoo.export.tensorrt.versions import BOARDS, VERSIONS, Board, TensorRT, for_jetpack, for_tensorrt
 
-# No function has its module's name: the import system would put the module in its place.
 _MODULE_OF = {
     "BOARDS": "versions",
     "Board": "versions",
@@ -51,12 +51,4 @@ __all__ = [
     "lint",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}.")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _MODULE_OF)

@@ -19,7 +19,7 @@ from kzoo.losses.replicas import global_mean
 ZS3_BANDWIDTHS = (2.0, 5.0, 10.0, 20.0, 40.0, 80.0)
 """ZS3Net's code; its paper, and CaGNet's code, end with 60."""
 
-_LEAST = 1e-10  # a squared discrepancy below is rounding, and the root's gradient there has no meaning
+_LEAST = 1e-10  # a squared discrepancy below is rounding, and the gradient of its root has no meaning
 
 
 def mmd(
@@ -75,9 +75,9 @@ def mmd(
     kernel = sum(ops.exp(distances * (-0.5 / variance)) for variance in variances)
     squares = ops.sum(ops.expand_dims(signs, -1) * ops.expand_dims(signs, -2) * kernel, axis=(-2, -1))
     counted = ops.logical_and(real_there, generated_there)
-    # The root's gradient at 0 is infinite: it must not be taken there, even if the result is not used.
+    # The root has no gradient at 0, nor at what rounding makes of it: it must not be taken there.
     positive = ops.logical_and(counted, squares > _LEAST)
-    roots = ops.where(positive, ops.sqrt(ops.where(positive, squares, 1.0)), 0.0)
+    roots = ops.cast(positive, squares.dtype) * ops.sqrt(ops.where(positive, squares, 1.0))
     return global_mean(ops.sum(roots), ops.sum(ops.cast(counted, roots.dtype)))
 
 

@@ -18,6 +18,7 @@ from kzoo.data.labels import IGNORE_LABEL, Labels
 from kzoo.data.pascal_context import PASCAL_CONTEXT, PASCAL_CONTEXT_60_VOC_FIRST, PASCAL_CONTEXT_VOC_FIRST
 from kzoo.data.pictures import read_image, read_mask
 from kzoo.data.readers import DATASET_LABELS, dataset_names, open_dataset
+from kzoo.data.unseen import without_classes
 from kzoo.data.voc import VOC, VOC_ANIMALS
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ __all__ = [
     "reading_errors",
     "steps_per_epoch",
     "training_pipeline",
+    "without_classes",
 ]
 
 

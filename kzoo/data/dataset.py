@@ -37,6 +37,7 @@ class Dataset:
         label_map: the label that each value stored in a mask file becomes; a value without entry is an error.
             Masks of RGB colours go through the palette instead.
         ignore_color: in masks of RGB colours, the colour of pixels without annotation.
+        hidden: labels whose pixels are read as without annotation (see `kzoo.data.without_classes`).
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     samples: tuple[Sample, ...]
     label_map: Mapping[int, int]
     ignore_color: Color | None = None
+    hidden: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -78,7 +80,8 @@ class Dataset:
             raise FileNotFoundError(f"The picture {str(sample.image)!r} has no mask.")
         values, from_colors = read_mask(sample.mask, self.labels.palette, self.ignore_color)
         if from_colors:
-            return values.astype(np.uint8, copy=False)
+            labels = values.astype(np.uint8, copy=False)
+            return np.where(np.isin(labels, self.hidden), np.uint8(self.labels.ignore_label), labels)
         mapped: NDArray[np.uint8] = np.take(self._table, values)
         unknown = mapped == _NO_LABEL
         if unknown.any():
@@ -95,7 +98,7 @@ class Dataset:
         """`label_map` as an array over all 16-bit values; `_NO_LABEL` where it has no entry."""
         table = np.full(65536, _NO_LABEL, np.uint8)
         for value, label in self.label_map.items():
-            table[value] = label
+            table[value] = self.labels.ignore_label if label in self.hidden else label
         return table
 
 

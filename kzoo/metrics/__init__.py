@@ -4,6 +4,7 @@ from kzoo.metrics.boundary_iou import BoundaryIoU
 from kzoo.metrics.confusion_matrix import ConfusionMatrix, confusion_matrix
 from kzoo.metrics.iou import MeanIoU, PerClassIoU, PixelAccuracy
 from kzoo.metrics.trimap import TrimapMetrics, TrimapResults
+from kzoo.metrics.zero_shot import ZeroShotScores, zero_shot_scores
 
 __all__ = [
     "BoundaryIoU",
@@ -13,5 +14,7 @@ __all__ = [
     "PixelAccuracy",
     "TrimapMetrics",
     "TrimapResults",
+    "ZeroShotScores",
     "confusion_matrix",
+    "zero_shot_scores",
 ]

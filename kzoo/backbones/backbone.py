@@ -37,6 +37,8 @@ class Preprocessing:
 
 
 IMAGENET_MEAN_STD = Preprocessing.from_mean_std((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+# What Caffe's networks subtract, of red, green, blue; they take blue first.
+CAFFE_MEAN = Preprocessing.from_mean_std((122.675, 116.669, 104.008), (1.0, 1.0, 1.0), bgr=True)
 MINUS_ONE_TO_ONE = Preprocessing(scale=(1 / 127.5,) * 3, offset=(-1.0,) * 3)
 
 

@@ -6,13 +6,11 @@ import os
 
 from keras import layers
 
-from kzoo.backbones.backbone import Backbone, Preprocessing, check_output_stride, picture_input
+from kzoo.backbones.backbone import CAFFE_MEAN, Backbone, check_output_stride, picture_input
 from kzoo.backbones.weights import load_backbone_weights, load_keras_applications
 
 # (convolutions, filters) of the five blocks; each ends in a pool.
 BLOCKS = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
-# What Caffe's networks subtract, of red, green, blue; they take blue first.
-CAFFE_MEAN = Preprocessing.from_mean_std((122.675, 116.669, 104.008), (1.0, 1.0, 1.0), bgr=True)
 
 
 def vgg16(

@@ -9,6 +9,8 @@ from typing import Any
 
 from kzoo.errors import unknown_name
 from kzoo.models.deeplab_v1 import DeepLabV1
+from kzoo.models.deeplab_v2 import DeepLabV2
+from kzoo.models.deeplab_v3plus import DeepLabV3Plus
 from kzoo.models.encnet import EncNet
 from kzoo.models.fcn import FCN
 from kzoo.models.fcn8s import FCN8s
@@ -18,6 +20,8 @@ from kzoo.strict_yaml import check_arguments
 
 ARCHITECTURES: dict[str, type[Segmenter]] = {
     "deeplab_v1": DeepLabV1,
+    "deeplab_v2": DeepLabV2,
+    "deeplab_v3plus": DeepLabV3Plus,
     "encnet": EncNet,
     "fcn": FCN,
     "fcn8s": FCN8s,

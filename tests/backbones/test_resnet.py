@@ -39,9 +39,9 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, tolerance: float) -> 
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("output_stride", [8, 16])
-def test_dilated_network_computes_the_undilated_one_at_more_places(output_stride):
-    undilated, dilated = resnet50(stem="s", output_stride=32), resnet50(stem="s", output_stride=output_stride)
+@pytest.mark.parametrize(("output_stride", "caffe"), [(8, False), (16, False), (8, True)])
+def test_dilated_network_computes_the_undilated_one_at_more_places(output_stride, caffe):
+    undilated, dilated = (resnet50(stem="s", output_stride=stride, caffe=caffe) for stride in (32, output_stride))
     randomise(undilated)
     dilated.set_weights(undilated.get_weights())
     for height, width in ((65, 97), (64, 83)):
@@ -119,6 +119,34 @@ def test_features_strides_channels_and_names():
         assert (norm.epsilon, norm.momentum) == (1e-5, 0.9)
 
 
+# Sides of 8 k + 1, and others: stride 2, the pool that rounds up (n: n // 2 + 1), and every second of these.
+CAFFE_SIDES = {321: (81, 41), 513: (129, 65), 320: (81, 41), 324: (82, 41), 328: (83, 42), 368: (93, 47), 33: (9, 5)}
+
+
+def test_caffes_form_is_told_by_its_sizes_strides_and_pictures():
+    backbone = resnet50(output_stride=8, caffe=True)
+    for side, (first, others) in CAFFE_SIDES.items():
+        features = backbone(keras.Input((side, side, 3)))
+        assert [features[level].shape[1:3] for level in LEVELS] == [(first,) * 2, *((others,) * 2,) * 3]
+    for layer in (layer for layer in backbone.layers if isinstance(layer, keras.layers.Conv2D)):
+        stage = int(layer.name[5]) if layer.name.startswith("layer") else 0
+        strided = (stage == 2 and layer.name.endswith(("0_conv1", "0_downsample_conv"))) or layer.name == "stem_conv1"
+        assert layer.strides == ((2, 2) if strided else (1, 1)), layer.name
+        rate = {3: 2, 4: 4}.get(stage, 1) if layer.name.endswith("conv2") else 1
+        assert layer.dilation_rate == (rate, rate), layer.name
+    preprocessing = backbone.preprocessing
+    assert preprocessing.bgr and preprocessing.scale == (1, 1, 1)
+    assert preprocessing.offset == (-122.675, -116.669, -104.008)
+
+
+@pytest.mark.parametrize(("output_stride", "caffe", "rates"), [(16, False, (2, 4, 8)), (8, True, (4, 8, 16))])
+def test_multi_grid_multiplies_the_last_stages_dilations(output_stride, caffe, rates):
+    backbone = resnet50(output_stride=output_stride, multi_grid=[1, 2, 4], caffe=caffe)
+    found = [backbone.get_layer(f"layer4_{block}_conv2").dilation_rate for block in range(3)]
+    assert found == [(rate, rate) for rate in rates]
+    assert backbone.get_layer("layer3_1_conv2").dilation_rate == ((2, 2) if output_stride == 8 else (1, 1))
+
+
 def test_preprocessing_is_the_mean_and_standard_deviation_of_imagenet():
     preprocessing = resnet50().preprocessing
     rgb = np.array([255.0, 0.0, 128.0])
@@ -148,6 +176,10 @@ def test_weights_file(tmp_path):
     [
         ({"stem": "d"}, "stem 'd'"),
         ({"output_stride": 4}, "output_stride=4"),
+        ({"multi_grid": [1, 2]}, r"multi_grid=\[1, 2\]"),
+        ({"multi_grid": [1, 0, 4]}, r"3 blocks, e\.g\. \[1, 2, 4\]\. Received: multi_grid=\[1, 0, 4\]"),
+        ({"multi_grid": 2}, "multi_grid=2"),
+        ({"caffe": True, "weights": "imagenet"}, "no published .* Received: caffe=True, weights='imagenet'"),
     ],
 )
 def test_errors_name_the_mistake(arguments, words):

@@ -10,7 +10,7 @@ import pytest
 
 from kzoo.inference import fold, freeze
 from kzoo.layers import BatchNormalization
-from kzoo.models import EncNet
+from kzoo.models import DeepLabV2, DeepLabV3Plus, EncNet
 
 to_numpy = keras.ops.convert_to_numpy
 
@@ -109,6 +109,18 @@ def test_encnet(backbone, arguments):
     model = EncNet(5, backbone=backbone, output_stride=8, backbone_args=arguments)
     model.build((None, None, None, 3))
     shake(model)
+    images = pictures(1, 65, 49)
+    expected = to_numpy(model(images, training=False))
+    np.testing.assert_allclose(freeze(model)(images), expected, rtol=0, atol=2e-4 * np.abs(expected).max())
+    left = operations(freeze(model))
+    assert left["FusedBatchNormV3"] == 0
+    assert left["SpaceToBatchND"] == 0
+
+
+@pytest.mark.parametrize(("build", "arguments"), [(DeepLabV2, {}), (DeepLabV3Plus, {"filters": 16, "separable": True})])
+def test_deeplab(build, arguments):
+    """Rates larger than the map, and a map of one pixel that is resized."""
+    model = shake(build(5, backbone="mobilenet_v2", backbone_args={"width": 0.35}, **arguments))
     images = pictures(1, 65, 49)
     expected = to_numpy(model(images, training=False))
     np.testing.assert_allclose(freeze(model)(images), expected, rtol=0, atol=2e-4 * np.abs(expected).max())

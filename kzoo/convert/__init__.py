@@ -1,6 +1,6 @@
 """Readers of foreign checkpoints, and the tables from their keys to kzoo's layers. Nothing that a file says is run."""
 
-from kzoo.convert import crfasrnn, deeplab_caffe, mmsegmentation, pytorch_encoding, torchvision
+from kzoo.convert import cagnet, crfasrnn, deeplab_caffe, mmsegmentation, pytorch_encoding, torchvision, zs3
 from kzoo.convert.caffemodel import read_caffemodel
 from kzoo.convert.checkpoint import read_checkpoint
 from kzoo.convert.errors import CheckpointError
@@ -16,6 +16,8 @@ SOURCES: dict[str, KeyMap] = {
     "torchvision_resnet": torchvision.RESNET,
     "deeplab_caffe": deeplab_caffe.DEEPLAB,
     "crfasrnn": crfasrnn.CRFRNN,
+    "cagnet_deeplab_v2": cagnet.DEEPLAB_V2,
+    "zs3_deeplab_v3plus": zs3.DEEPLAB_V3PLUS,
 }
 """The tables by the name that a card gives as its converter."""
 

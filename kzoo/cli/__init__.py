@@ -21,6 +21,7 @@ COMMANDS = (
     "eval",
     "data",
     "crf",
+    "zeroshot",
     "convert",
     "export",
     "benchmark",

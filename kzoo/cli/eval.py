@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=PROTOCOLS,
         help="evaluate as a published code does, with the sizes in the network's card; mmseg takes --scales and --flip",
     )
+    parser.add_argument(
+        "--setting",
+        choices=("generalised", "pure"),
+        help="of zero-shot networks: all classes compete everywhere (the default), or, on the pixels of unseen classes "
+        "alone, the unseen ones",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there as JSON, fractions of 1")
     parser.add_argument(
         "--trimap",
@@ -111,21 +117,30 @@ def run(args: argparse.Namespace) -> int:
     model = open_model(args.model)
     name = args.dataset or dataset_name(args.data, model)
     dataset = open_dataset(name, args.data, args.split)
-    options = {"protocol": protocol_of(args, model)} if args.protocol else prediction_options(args)
+    options: dict[str, Any] = prediction_options(args)
+    if args.protocol:
+        options = {"protocol": protocol_of(args, model)}
     trimap = TrimapMetrics(model.num_classes, dataset.labels.ignore_label)
     options |= {**refinement_option(args, model), "metrics": [trimap] if args.trimap else []}
+    if args.setting is not None:
+        options["classes"] = _candidates(args, model)
     results = evaluate(model, dataset, **options, progress=_show_progress)
     refinement = results.protocol.get("refinement")
     refined = f", refined by {refinement['class']}" if refinement else ""
     print(f"{args.model} on {name} {args.split}, {results.pictures} pictures{refined}")
     print("\n".join(_table(results)))
+    zero_shot = _zero_shot(results, model) if args.setting != "pure" else {}
+    for title, value in zero_shot.items():
+        print(f"  {title:16}  {100 * value:6.2f}")
     written = [args.json] if args.json else []
     if out:
         written.append(out / "results.json")
         draw_confusion(results, out / "confusion.png")
     for file in written:
         with atomic_write(file) as temporary:
-            temporary.write_text(json.dumps({"model": str(args.model), **results.to_json()}, indent=1) + "\n")
+            temporary.write_text(
+                json.dumps({"model": str(args.model), **results.to_json(), **zero_shot}, indent=1) + "\n"
+            )
     if out:
         written.append(out / "confusion.png")
     if args.trimap:
@@ -196,3 +211,24 @@ def _table(results: Results) -> list[str]:
         "boundary IoU": results.boundary_iou,
     }
     return [*rows, *(f"{name:{width + 2}}  {100 * value:6.2f}" for name, value in means.items())]
+
+
+def _candidates(args: argparse.Namespace, model: Any) -> tuple[int, ...] | None:
+    """The classes that compete in the setting that the command line names; None is all."""
+    unseen: tuple[int, ...] | None = getattr(model, "unseen", None)
+    if unseen is None:
+        raise ValueError(f"--setting is of zero-shot networks, which {args.model} is not: it has seen all its classes.")
+    return unseen if args.setting == "pure" else None
+
+
+def _zero_shot(results: Results, model: Any) -> dict[str, float]:
+    """Seen, unseen and harmonic mIoU of a zero-shot network; nothing of any other."""
+    if not hasattr(model, "unseen"):
+        return {}
+    from kzoo.metrics import zero_shot_scores
+    from kzoo.models.zero_shot import ClassSplit
+
+    names = tuple(results.iou)
+    split = ClassSplit(names, *(tuple(names[label] for label in group) for group in (model.unseen, model.ignored)))
+    scores = zero_shot_scores(results.confusion, split)
+    return {"seen mIoU": scores.seen_miou, "unseen mIoU": scores.unseen_miou, "hIoU": scores.hiou}

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.data import DATASET_LABELS, Dataset
+from kzoo.data.unseen import without_classes
 from kzoo.files import atomic_write
-from kzoo.inference.predict import Refinement, Size, predict_mask
+from kzoo.inference.predict import Refinement, Size, predict_logits, predict_mask
 from kzoo.inference.protocols import Protocol, predict_by_protocol
 from kzoo.metrics import BoundaryIoU, ConfusionMatrix, TrimapMetrics
 
@@ -67,6 +68,7 @@ def evaluate(
     stride: Size | None = None,
     protocol: Protocol | None = None,
     refinement: Refinement | Literal["own"] | None = "own",
+    classes: Sequence[int] | None = None,
     progress: Progress | None = None,
     metrics: Sequence[ConfusionMatrix | TrimapMetrics] = (),
 ) -> Results:
@@ -78,18 +80,24 @@ def evaluate(
         scales, flip, window, stride: as in `predict_logits`.
         protocol: a published code's way to predict, in place of these.
         refinement: as in `predict_logits`; but `"own"` is none under a protocol, which is the network's alone.
+        classes: labels that alone are predicted, on the pixels that have one of them: the pure setting of zero-shot
+            segmentation, with the unseen classes. None: all, on all pixels.
         progress: called with (pictures done, pictures in all) after every picture.
         metrics: further metrics that every picture is added to; their results are read from them.
 
     Raises:
-        ValueError: the network's classes are not the dataset's, or the dataset is empty, or a file is bad.
+        ValueError: `classes` under a protocol, the network's classes are not the dataset's, or the dataset is empty, or
+            a file is bad.
     """
     check_classes(model, dataset)
+    dataset = without_classes(dataset, getattr(model, "ignored", ()), "ignore")  # of zero-shot networks
     expected = dataset.labels.class_names
     if refinement == "own":
         refinement = getattr(model, "refinement", None) if protocol is None else None
-    noted = {} if refinement is None else {"refinement": _description(refinement)}
+    noted: dict[str, Any] = {} if refinement is None else {"refinement": _description(refinement)}
     if protocol is not None:
+        if classes is not None:
+            raise ValueError("A published protocol predicts all classes: leave out `classes` or `protocol`.")
         how = {"protocol": type(protocol).__name__, **dataclasses.asdict(protocol), **noted}
         return evaluate_predictor(
             lambda image: predict_by_protocol(model, image, protocol, refinement),
@@ -100,8 +108,18 @@ def evaluate(
             metrics,
         )
     options: dict[str, Any] = {"scales": list(scales), "flip": flip, "window": window, "stride": stride}
+
+    def predict(image: NDArray[np.uint8]) -> NDArray[Any]:
+        if classes is None:
+            return predict_mask(model, image, **options, refinement=refinement)
+        logits = predict_logits(model, image, **options, refinement=refinement)
+        return np.asarray(classes)[logits[..., list(classes)].argmax(axis=-1)]
+
+    if classes is not None:
+        others = [label for label in range(len(expected)) if label not in classes]
+        dataset, noted = without_classes(dataset, others, "ignore"), noted | {"classes": list(classes)}
     return evaluate_predictor(
-        lambda image: predict_mask(model, image, **options, refinement=refinement),
+        predict,
         dataset,
         expected,
         {**options, **noted},

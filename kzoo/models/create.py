@@ -16,9 +16,11 @@ from kzoo.models.fcn import FCN
 from kzoo.models.fcn8s import FCN8s
 from kzoo.models.sanet import SANet
 from kzoo.models.segmenter import Segmenter
+from kzoo.models.zero_shot import CaGNet, SPNet, ZS3Net
 from kzoo.strict_yaml import check_arguments
 
 ARCHITECTURES: dict[str, type[Segmenter]] = {
+    "cagnet": CaGNet,
     "deeplab_v1": DeepLabV1,
     "deeplab_v2": DeepLabV2,
     "deeplab_v3plus": DeepLabV3Plus,
@@ -26,6 +28,8 @@ ARCHITECTURES: dict[str, type[Segmenter]] = {
     "fcn": FCN,
     "fcn8s": FCN8s,
     "sanet": SANet,
+    "spnet": SPNet,
+    "zs3net": ZS3Net,
 }
 
 

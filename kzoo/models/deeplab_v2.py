@@ -29,6 +29,7 @@ class DeepLabV2Head(keras.layers.Layer):
 
     def __init__(self, filters: int, rates: Sequence[int] = (6, 12, 18, 24), **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.filters = int(filters)
         self.aspp = ASPP(rates, filters, dtype=self.dtype_policy, name="aspp")
 
     def build(self, features_shape: dict[str, tuple[int | None, ...]]) -> None:
@@ -41,7 +42,7 @@ class DeepLabV2Head(keras.layers.Layer):
         return self.aspp.compute_output_shape(features_shape["c4"])
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "filters": self.aspp.filters, "rates": list(self.aspp.rates)}
+        return {**super().get_config(), "filters": self.filters, "rates": list(self.aspp.rates)}
 
 
 @keras.saving.register_keras_serializable(package="kzoo")

@@ -224,6 +224,28 @@ class Segmenter(keras.Model):
         """The labels at the places of the logits."""
         return corner_aligned(class_map(labels, images), logits) if self.shrink_labels else labels
 
+    @property
+    def optimizer_names(self) -> tuple[str, ...]:
+        """The optimizers that `compile` takes: one, or in networks with generators several."""
+        return ("optimizer",)
+
+    def all_optimizers(self) -> dict[str, Any]:
+        """What `compile` was given, by name."""
+        return {"optimizer": self.optimizer}
+
+    @property
+    def segmentation_variables(self) -> list[Any]:
+        """The trainable variables that `optimizer` moves: all, in networks with one optimizer."""
+        return list(self.trainable_variables)
+
+    def build_optimizers(self) -> None:
+        """Creates the optimizers' variables, so that a run's state can be read into them."""
+        self.optimizer.build(self.segmentation_variables)
+
+    def taken_from(self, other: Segmenter) -> list[Any]:
+        """The weights that training takes from `other`: all."""
+        return list(self.weights)
+
     # Doors to other rooms -----------------------------------------------------------------------------------------
 
     def make_predict_function(self, force: bool = False) -> Any:

@@ -1,7 +1,8 @@
 """A training recipe: strict YAML -> frozen dataclasses. See `zoo_configs/` for recipes.
 
-A config file holds the sections `model`, `data`, `optimizer`, `loss` and `train`. One `base: other.yaml` (relative to
-the file) may stand at the top: the file's keys are laid over the base's, mapping by mapping; a base has no base itself.
+A config file holds the sections `model`, `data`, `optimizer`, `loss`, `train` and `zero_shot`. One
+`base: other.yaml` (relative to the file) may stand at the top: the file's keys are laid over the base's, mapping by
+mapping; a base has no base itself.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import yaml
 
 from kzoo.data.augment import AugmentConfig
 from kzoo.strict_yaml import from_mapping, parse_yaml, read_yaml, to_plain
+from kzoo.training.zero_shot import ZeroShotSection
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,7 @@ class TrainConfig:
     optimizer: OptimizerSection
     train: TrainSection
     loss: LossSection = field(default_factory=LossSection)
+    zero_shot: ZeroShotSection | None = None
 
     def __post_init__(self) -> None:
         devices = self.train.devices or 1

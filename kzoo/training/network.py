@@ -10,6 +10,7 @@ import numpy as np
 from kzoo.backbones import unfold_batch_normalization
 from kzoo.data import AugmentConfig, Dataset, training_pipeline
 from kzoo.models import Segmenter, create_model
+from kzoo.models.zero_shot import ZeroShotSegmenter
 from kzoo.training.config import TrainConfig, resolve_data_path
 from kzoo.training.strategy import set_synchronized
 
@@ -40,6 +41,8 @@ def build_model(config: TrainConfig, train_set: Dataset) -> Segmenter:
         from kzoo.zoo import start_from
 
         start_from(model, section.init)
+    if isinstance(model, ZeroShotSegmenter) and config.zero_shot is not None:
+        model.set_embeddings(config.zero_shot.vectors(labels.class_names))
     model.freeze_backbone(config.train.freeze_until, batchnorm=config.train.freeze_batchnorm)
     set_synchronized(model, config.train.sync_batchnorm)
     return model

@@ -21,6 +21,7 @@ from kzoo.training.run_folder import CONFIG, CURVES, FILES, RESULTS, STATE, RunI
 from kzoo.training.state import load_state
 from kzoo.training.strategy import make_strategy
 from kzoo.training.validation import Validator
+from kzoo.training.zero_shot import evaluated_classes, further_optimizers, resolved, seen_pictures
 
 logger = logging.getLogger("kzoo")
 
@@ -49,15 +50,17 @@ def train(
     Raises: `ValueError` if the folder holds a run of another config, the recipe does not fit the data, a picture or
         mask is damaged, or the loss is no longer finite.
     """
+    root = resolve_data_path(config.data.root)
+    train_set = open_dataset(config.data.dataset, root, config.data.train_split)
+    config = resolved(config, train_set.labels.class_names)
     path = folder / CONFIG
     if path.exists() and load_config(path) != config:
         raise ValueError(
             f"{str(folder)!r} holds a run of another config ({CONFIG} there differs). "
             "Give this run another folder with --run, or delete that one."
         )
-    root = resolve_data_path(config.data.root)
-    train_set = open_dataset(config.data.dataset, root, config.data.train_split)
-    val_set = open_dataset(config.data.dataset, root, config.data.val_split)
+    train_set = seen_pictures(config, train_set)
+    val_set = evaluated_classes(config, open_dataset(config.data.dataset, root, config.data.val_split))
     for dataset in (train_set, val_set):
         if not len(dataset):
             raise ValueError(f"The split {dataset.split!r} of {str(root)!r} has no pictures; training needs some.")
@@ -83,8 +86,9 @@ def _train(
     keras.utils.set_random_seed(config.train.seed)
     with strategy.scope():
         model = build_model(config, train_set)
-        model.compile(optimizer=build_optimizer(config.optimizer, model, config.train.epochs, steps))
-        model.optimizer.build(model.trainable_variables)
+        optimizer = build_optimizer(config.optimizer, model, config.train.epochs, steps)
+        model.compile(optimizer=optimizer, **further_optimizers(config, model))
+        model.build_optimizers()
 
     path = folder / CONFIG
     if not path.exists():  # only now: a recipe that does not fit leaves no folder behind

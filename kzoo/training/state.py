@@ -19,7 +19,8 @@ def save_state(path: Path, model: Any, epochs_done: int, history: list[dict[str,
     optimizer's step: nothing else is needed to go on as if nothing had happened.
     """
     arrays: dict[str, Any] = {f"model/{index}": np.asarray(v) for index, v in enumerate(model.variables)}
-    arrays |= {f"optimizer/{index}": np.asarray(v) for index, v in enumerate(model.optimizer.variables)}
+    for name, optimizer in model.all_optimizers().items():
+        arrays |= {f"{name}/{index}": np.asarray(v) for index, v in enumerate(optimizer.variables)}
     notes = json.dumps({"epochs_done": epochs_done, "history": history})
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, notes=np.array(notes), **arrays)
@@ -33,7 +34,8 @@ def load_state(path: Path, model: Any) -> tuple[int, list[dict[str, Any]]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             notes = json.loads(str(arrays["notes"]))
-            for group, variables in (("model", model.variables), ("optimizer", model.optimizer.variables)):
+            optimizers = {name: optimizer.variables for name, optimizer in model.all_optimizers().items()}
+            for group, variables in {"model": model.variables, **optimizers}.items():
                 for index, variable in enumerate(variables):
                     value = arrays[f"{group}/{index}"]
                     if tuple(value.shape) != tuple(variable.shape):

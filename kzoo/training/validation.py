@@ -57,10 +57,11 @@ def averaged_weights(model: Any) -> Iterator[None]:
     if not model.optimizer.use_ema or keras.ops.convert_to_numpy(model.optimizer.iterations) == 0:
         yield
         return
-    kept = [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.trainable_variables]
-    model.optimizer.finalize_variable_values(model.trainable_variables)
+    variables = model.segmentation_variables
+    kept = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    model.optimizer.finalize_variable_values(variables)
     try:
         yield
     finally:
-        for variable, value in zip(model.trainable_variables, kept, strict=True):
+        for variable, value in zip(variables, kept, strict=True):
             variable.assign(value)

@@ -225,7 +225,8 @@ def start_from(model: Segmenter, init: str) -> tuple[str, ...]:
 
     Args:
         model: of the same architecture; its number of classes may differ, or its classes, or its refinement.
-        init: a name of the zoo, a run folder, a `.keras` or a `.weights.h5` file.
+        init: a name of the zoo, a run folder, a `.keras` or a `.weights.h5` file. A zero-shot network takes backbone
+            and head from a network of another architecture, too.
 
     Returns: the names of the layers that stay fresh, which are logged too; none where the class counts are equal, but
         for a refinement that the other network does not have.
@@ -239,20 +240,27 @@ def start_from(model: Segmenter, init: str) -> tuple[str, ...]:
 
         fresh = load_weights(model, init, differs_by_classes, in_refinement)
     else:
-        fresh = _copy_body(open_model(init), model, init)
+        source = open_model(init)
+        fresh = _copy_body(source, model, init, model.taken_from(source))
     if fresh:
         _log.info("starting from %s; fresh: %s", init, ", ".join(fresh))
     return fresh
 
 
-def _copy_body(source: Segmenter, target: Segmenter, name: str) -> tuple[str, ...]:
+def _copy_body(source: Segmenter, target: Segmenter, name: str, taken: Sequence[Any] | None = None) -> tuple[str, ...]:
     """Copies the weights that do not depend on the number of classes; returns the names of the other layers.
 
-    An auxiliary head of `source` is not needed. A refinement of `target` stays fresh where `source` has none that fits.
+    `taken` are the weights of `target` that are set, by default all; the others stay fresh. An auxiliary head of
+    `source` is not needed. A refinement of `target` stays fresh where `source` has none that fits.
     """
     from kzoo.convert.key_map import in_aux_head
 
-    theirs, ours = ({w.path.removeprefix(f"{m.name}/"): w for w in m.weights} for m in (source, target))
+    theirs, everything = ({w.path.removeprefix(f"{m.name}/"): w for w in m.weights} for m in (source, target))
+    ours = everything
+    if taken is not None and len(taken) < len(everything):
+        wanted = {id(weight) for weight in taken}
+        ours = {path: weight for path, weight in everything.items() if id(weight) in wanted}
+        theirs = {path: weight for path, weight in theirs.items() if path in ours}
     problems = [f"it has no {path}" for path in ours if path not in theirs and not in_refinement(path)]
     problems += [
         f"it has {path} too"
@@ -274,7 +282,7 @@ def _copy_body(source: Segmenter, target: Segmenter, name: str) -> tuple[str, ..
             "backbone, heads and arguments."
         )
     fresh = []
-    for path, weight in ours.items():
+    for path, weight in everything.items():
         if path in theirs and weight.shape == theirs[path].shape:
             weight.assign(theirs[path])
         else:

@@ -71,6 +71,14 @@ class OneConvolution(keras.Sequential):
     def head_variables(self):
         return self.trainable_variables
 
+    segmentation_variables = head_variables
+
+    def all_optimizers(self):
+        return {"optimizer": self.optimizer}
+
+    def build_optimizers(self):
+        self.optimizer.build(self.trainable_variables)
+
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
         return cross_entropy(y, y_pred)
 

@@ -245,7 +245,8 @@ class ZeroShotSegmenter(Segmenter):
             return super().make_train_function(force)
         if self.steps_per_execution != 1:
             raise ValueError(f"{type(self).__name__} changes phases between steps: steps_per_execution must be 1.")
-        self.build_optimizers()
+        with self.distribute_strategy.scope():
+            self.build_optimizers()
         self.train_function: Any
         functions: dict[str, Callable[[Any], Any]] = {}
         for phase in self.phases:

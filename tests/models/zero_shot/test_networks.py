@@ -194,6 +194,19 @@ def test_an_unseen_class_takes_the_place_of_a_seen_one_in_its_graph(tiny_backbon
     assert all(np.isfinite(losses[-1]) for losses in history.values())
 
 
+def test_self_training_takes_the_surest_pixels_of_unseen_classes(tiny_backbone):
+    model = make(ZS3Net, tiny_backbone, self_training=0.5)
+    logits = np.zeros((1, 1, 7, CLASSES), "float32")
+    for place, (label, value) in enumerate([(2, 3), (4, 5), (2, 4), (4, 2), (0, 9), (2, 9), (2, 9)]):
+        logits[0, 0, place, label] = value
+    labels = np.array([[[255, 255, 255, 255, 255, 1, 0]]], "int32")  # the first five are free; of 4 unseen ones, two
+    np.testing.assert_array_equal(model.with_own_labels(labels, logits), [[[255, 4, 2, 255, 255, 1, 0]]])
+    model = make(ZS3Net, tiny_backbone)
+    np.testing.assert_array_equal(model.with_own_labels(labels, logits), labels)
+    history = fit(make(CaGNet, tiny_backbone, self_training=0.3), 2).history
+    assert all(np.isfinite(losses[-1]) for losses in history.values())
+
+
 def test_bfloat16_trains(kind, tiny_backbone):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = make(kind, tiny_backbone)
@@ -229,6 +242,8 @@ def test_an_added_class_leaves_the_other_logits_alone(kind, tiny_backbone):
         ({"ignored": (2,)}, r"unseen or ignored, not both"),
         ({"head": "deeplab_v3"}, "deeplab_v3plus"),
         ({"embedding_size": 0}, "length of the class embeddings"),
+        ({"self_training": 0.5}, "no self-training"),
+        ({"self_training": 2}, "a share, 0 to 1"),
     ],
 )
 def test_wrong_arguments_are_named(tiny_backbone, wrong, message):

@@ -73,6 +73,17 @@ def test_every_format_of_every_graph(name, arguments, options, photographs, fram
             assert not [kind for kind in done.census.operators if kind.startswith(("Flex", "CUSTOM"))]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_class_maps_compile_too(precision, photographs, tmp_path):
+    """With the largest logit's place in the graph."""
+    path = tmp_path / "classes.onnx"
+    options = {"argmax": True, "calibration": photographs, "pictures": photographs}
+    kzoo.load("encnet_mnv2_animals").export(path, size=SIZE, precision=precision, **options)
+    report = compile_onnx(path)
+    assert report.accepted, report.errors
+    assert not lint(onnx.load(path), "10.3")
+
+
 def test_no_kind_of_network_is_left_out():
     def graph_of(name):
         architecture = kzoo.get_card(name).architecture

@@ -9,13 +9,14 @@ import pytest
 from kzoo.training import epoch_end
 from kzoo.training.epoch_end import EpochEnd
 from kzoo.training.state import load_state
+from tests.training.one_optimizer import OneOptimizer
 
 # A weight that grows by 1 a step from 0, and its average with momentum 0.5 after each step.
 WEIGHTS, AVERAGES = (1, 2, 3), (1, 1.5, 2.25)
 
 
 def network():
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+    model = OneOptimizer([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
     model.compile(optimizer=keras.optimizers.SGD(1.0, momentum=1e-9, use_ema=True, ema_momentum=0.5))
     model.optimizer.build(model.trainable_variables)
     return model

@@ -19,6 +19,7 @@ from PIL import Image
 from kzoo.data import AugmentConfig, Labels, open_dataset, training_pipeline
 from kzoo.losses import cross_entropy
 from kzoo.training import load_config, run, train
+from tests.training.one_optimizer import OneOptimizer
 
 DEADLINE = 300  # seconds; far beyond what a run takes, so that a run that hangs fails the test
 
@@ -59,7 +60,7 @@ def test_goes_on_after_kill_as_if_nothing_had_happened(recipe, tmp_path):
         assert row["val_miou"] == pytest.approx(again["val_miou"], abs=1e-3)
 
 
-class OneConvolution(keras.Sequential):
+class OneConvolution(OneOptimizer):
     """The smallest network that `train` takes."""
 
     num_classes, ignore_label = 2, 255
@@ -70,14 +71,6 @@ class OneConvolution(keras.Sequential):
     @property
     def head_variables(self):
         return self.trainable_variables
-
-    segmentation_variables = head_variables
-
-    def all_optimizers(self):
-        return {"optimizer": self.optimizer}
-
-    def build_optimizers(self):
-        self.optimizer.build(self.trainable_variables)
 
     def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
         return cross_entropy(y, y_pred)

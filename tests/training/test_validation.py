@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from kzoo.training.strategy import make_strategy
 from kzoo.training.validation import Validator, averaged_weights
+from tests.training.one_optimizer import OneOptimizer
 
 
 class RedIsTheClass:
@@ -47,7 +48,7 @@ def test_by_hand():
 def test_averaged_weights_and_back(devices):
     strategy = make_strategy(devices)
     with strategy.scope():
-        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+        model = OneOptimizer([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
         model.compile(optimizer=keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.75))
         model.optimizer.build(model.trainable_variables)
 

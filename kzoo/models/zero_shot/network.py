@@ -166,10 +166,10 @@ class ZeroShotSegmenter(Segmenter):
 
     def seen_labels(self, labels: Any, images: Any) -> Any:
         """The class map (B, H, W) int32 in which every label that is not a seen class's is the ignore label."""
-        table = np.full(self.ignore_label + 1, self.ignore_label, np.int32)
-        table[list(self.seen)] = self.seen
         labels = ops.cast(class_map(labels, images), "int32")
-        return ops.take(ops.convert_to_tensor(table), ops.clip(labels, 0, self.ignore_label))
+        is_seen = ops.take(self._where(self.seen, 1.0) > 0, ops.clip(labels, 0, self.num_classes - 1))
+        is_class = ops.logical_and(labels >= 0, labels < self.num_classes)
+        return ops.where(ops.logical_and(is_class, is_seen), labels, self.ignore_label)
 
     def labels_at(self, labels: Any, features: Any) -> Any:
         """The labels (B, h, w) at the places of the features, as the logits are resized back from there."""
@@ -186,7 +186,7 @@ class ZeroShotSegmenter(Segmenter):
             return labels
         chances = ops.softmax(ops.stop_gradient(logits))
         chosen = ops.cast(ops.argmax(chances, axis=-1), labels.dtype)
-        is_unseen = ops.take(ops.cast(self._where(self.unseen, 1.0), "bool"), chosen)
+        is_unseen = ops.take(self._where(self.unseen, 1.0) > 0, chosen)
         free = ops.logical_and(ops.equal(labels, self.ignore_label), is_unseen)
         sureness = ops.where(free, ops.max(chances, axis=-1), 0.0)
         count = ops.cast(ops.ceil(self.self_training * ops.sum(ops.cast(free, "float32"))), "int32")

@@ -79,6 +79,13 @@ def test_labels_of_unseen_and_ignored_classes_reach_no_loss(kind, tiny_backbone)
         np.testing.assert_array_equal(with_labels, without)
 
 
+def test_only_seen_labels_are_left(tiny_backbone):
+    model = make(ZS3Net, tiny_backbone, ignored=(1,), ignore_label=-1)
+    labels = np.array([[[-1, 0, 1, 2, 3, 4, 5, 255]]])
+    kept = model.seen_labels(labels, np.zeros((1, 1, 8, 3)))
+    np.testing.assert_array_equal(kept, [[[-1, 0, -1, -1, 3, -1, -1, -1]]])
+
+
 def test_an_ignored_class_is_never_predicted(kind, tiny_backbone):
     model = make(kind, tiny_backbone)
     images, _ = data(2)

@@ -18,7 +18,11 @@ _REFINEMENT = "refinement/"
 # The layer computes in float32 whatever the policy: |x|^2 and sums over thousands of pixels do not fit float16.
 _HALF = {"EncNet": ("encoding/",)}
 # In int8 the two matrix products, which are most of its arithmetic, can be quantised: their ranges are calibrated.
-_INT8 = {"EncNet": ("encoding/(?!.*MatMul)", "encoding_bn/"), "SANet": ("attention_c[1-4]/.*Sigmoid",)}
+_INT8 = {
+    "CaGNet": ("contextual_module/.*Sigmoid",),
+    "EncNet": ("encoding/(?!.*MatMul)", "encoding_bn/"),
+    "SANet": ("attention_c[1-4]/.*Sigmoid",),
+}
 # The first separable convolution of MobileNetV2: its channels' ranges are so far apart that its quantisation alone
 # changes as many pixels as that of all other layers together, and half precision makes five times the difference.
 _HALF_BACKBONES = {"mobilenet_v2": ("expanded_conv_depthwise",)}

@@ -184,7 +184,8 @@ class CaGNet(ZeroShotSegmenter):
                 features, codes = context["features"], context["latent"]
                 kl = kl_divergence(context["mean"], context["log_variance"], valid)
             hidden = self.classifier.hidden(features, training=True)
-            ce = self.cross_entropy(places, self.never_ignored(self.classifier.classes(hidden)))
+            logits = self.never_ignored(self.classifier.classes(hidden))
+            ce = self.cross_entropy(self.with_own_labels(places, logits), logits)
             words = ops.take(self.embeddings, ops.where(valid, places, 0), axis=0)
             # What is generated comes to look like the features, and not the other way round.
             real = ops.stop_gradient(features)

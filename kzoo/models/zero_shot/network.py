@@ -40,6 +40,9 @@ class ZeroShotSegmenter(Segmenter):
         head: the layers between backbone and features, `"deeplab_v2"` or `"deeplab_v3plus"`.
         head_args: further arguments of the head's layer (`filters`, `low_level`, `separable`, ...).
         freeze_features: whether backbone and head stay as they are in training, dropout switched off.
+        self_training: share of the batch's unlabelled pixels of which the network says that they are of an unseen
+            class, the surest ones, that are trained on as such; 0 is none. For a second run that starts from a trained
+            network, on pictures whose unseen classes are unlabelled (`unseen_pictures: ignore` of a recipe).
         backbone, output_stride, backbone_args, backbone_weights, align_corners, ignore_label, class_weights: see
             `Segmenter`.
 
@@ -61,6 +64,7 @@ class ZeroShotSegmenter(Segmenter):
         head: str = "deeplab_v3plus",
         head_args: dict[str, Any] | None = None,
         freeze_features: bool = False,
+        self_training: float = 0.0,
         backbone_weights: str | os.PathLike[str] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -83,7 +87,11 @@ class ZeroShotSegmenter(Segmenter):
             "head": head,
             "head_args": dict(head_args or {}),
             "freeze_features": bool(freeze_features),
+            "self_training": float(self_training),
         }
+        if not 0 <= self_training <= 1:
+            raise ValueError(f"self_training must be a share, 0 to 1. Received: self_training={self_training!r}")
+        self.self_training = float(self_training)
         self.embedding_size, self.freeze_features = int(embedding_size), bool(freeze_features)
         resizing = {} if head == "deeplab_v2" else {"align_corners": self.align_corners}
         self.head = HEADS[head](**{**resizing, **(head_args or {})}, name="head")
@@ -172,6 +180,19 @@ class ZeroShotSegmenter(Segmenter):
             labels = tf.gather(labels, ((2 * tf.range(here) + 1) * there) // (2 * here), axis=axis)
         return labels
 
+    def with_own_labels(self, labels: Any, logits: Any) -> Any:
+        """The labels (B, h, w) with the surest unlabelled pixels of unseen classes as the network labels them."""
+        if not self.self_training:
+            return labels
+        chances = ops.softmax(ops.stop_gradient(logits))
+        chosen = ops.cast(ops.argmax(chances, axis=-1), labels.dtype)
+        is_unseen = ops.take(ops.cast(self._where(self.unseen, 1.0), "bool"), chosen)
+        free = ops.logical_and(ops.equal(labels, self.ignore_label), is_unseen)
+        sureness = ops.where(free, ops.max(chances, axis=-1), 0.0)
+        count = ops.cast(ops.ceil(self.self_training * ops.sum(ops.cast(free, "float32"))), "int32")
+        least = ops.take(ops.flip(ops.sort(ops.reshape(sureness, (-1,)))), ops.maximum(count - 1, 0))
+        return ops.where(ops.logical_and(free, sureness >= least), chosen, labels)
+
     def head_losses(self, labels: Any, outputs: dict[str, Any]) -> dict[str, tuple[float, Any]]:
         logits = outputs["logits"]
         return {"ce_loss": (1.0, self.cross_entropy(self.seen_labels(labels, logits), logits))}
@@ -245,7 +266,8 @@ class ZeroShotSegmenter(Segmenter):
             return super().make_train_function(force)
         if self.steps_per_execution != 1:
             raise ValueError(f"{type(self).__name__} changes phases between steps: steps_per_execution must be 1.")
-        self.build_optimizers()
+        with self.distribute_strategy.scope():
+            self.build_optimizers()
         self.train_function: Any
         functions: dict[str, Callable[[Any], Any]] = {}
         for phase in self.phases:

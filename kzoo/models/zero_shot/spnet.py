@@ -24,12 +24,15 @@ class SPNet(ZeroShotSegmenter):
         calibration: what the seen classes' logits are lowered by in inference.
         Others: see `ZeroShotSegmenter`.
 
-    Raises: `ValueError` if the head's features are of another length than the embeddings, without a projection.
+    Raises: `ValueError` if the head's features are of another length than the embeddings, without a projection, and for
+        `self_training`.
     Reference: Xian et al., Semantic Projection Network for Zero- and Few-Label Semantic Segmentation, CVPR 2019.
     """
 
     def __init__(self, num_classes: int, *, projection: bool = False, calibration: float = 0.0, **kwargs: Any) -> None:
         super().__init__(num_classes, **kwargs)
+        if self.self_training:
+            raise ValueError("SPNet has no self-training: in training only the seen classes compete.")
         self._method_config = {"projection": bool(projection), "calibration": float(calibration)}
         if not projection and self.head.filters != self.embedding_size:
             raise ValueError(

@@ -119,7 +119,8 @@ class ZS3Net(ZeroShotSegmenter):
         with tf.GradientTape() as tape:
             features = self.pixel_features(images)
             places = self.labels_at(labels, features)
-            real_loss = self.cross_entropy(places, self.never_ignored(self.classify(features, training=True)))
+            logits = self.never_ignored(self.classify(features, training=True))
+            real_loss = self.cross_entropy(self.with_own_labels(places, logits), logits)
             graphs = self._graphs(places)
             unseen_loss = self._unseen_loss(graphs, places)
             total = real_loss + self.unseen_weight * unseen_loss

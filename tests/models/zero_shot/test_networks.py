@@ -3,10 +3,12 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from kzoo.models import create_model
 from kzoo.models.zero_shot import CaGNet, SPNet, ZeroShotSegmenter, ZS3Net, add_class
+from kzoo.training.strategy import make_strategy
 
 CLASSES, UNSEEN, EMBEDDING, FILTERS = 5, (2, 4), 6, 8
 HEAD = {"head": "deeplab_v3plus", "head_args": {"filters": FILTERS, "low_level": None}}
@@ -192,6 +194,19 @@ def test_an_unseen_class_takes_the_place_of_a_seen_one_in_its_graph(tiny_backbon
     assert all(np.isfinite(losses[-1]) for losses in history.values())
 
 
+def test_self_training_takes_the_surest_pixels_of_unseen_classes(tiny_backbone):
+    model = make(ZS3Net, tiny_backbone, self_training=0.5)
+    logits = np.zeros((1, 1, 7, CLASSES), "float32")
+    for place, (label, value) in enumerate([(2, 3), (4, 5), (2, 4), (4, 2), (0, 9), (2, 9), (2, 9)]):
+        logits[0, 0, place, label] = value
+    labels = np.array([[[255, 255, 255, 255, 255, 1, 0]]], "int32")  # the first five are free; of 4 unseen ones, two
+    np.testing.assert_array_equal(model.with_own_labels(labels, logits), [[[255, 4, 2, 255, 255, 1, 0]]])
+    model = make(ZS3Net, tiny_backbone)
+    np.testing.assert_array_equal(model.with_own_labels(labels, logits), labels)
+    history = fit(make(CaGNet, tiny_backbone, self_training=0.3), 2).history
+    assert all(np.isfinite(losses[-1]) for losses in history.values())
+
+
 def test_bfloat16_trains(kind, tiny_backbone):
     keras.config.set_dtype_policy("mixed_bfloat16")
     model = make(kind, tiny_backbone)
@@ -230,6 +245,8 @@ def test_an_added_class_leaves_the_other_logits_alone(kind, tiny_backbone):
         ({"ignored": (2,)}, r"unseen or ignored, not both"),
         ({"head": "deeplab_v3"}, "deeplab_v3plus"),
         ({"embedding_size": 0}, "length of the class embeddings"),
+        ({"self_training": 0.5}, "no self-training"),
+        ({"self_training": 2}, "a share, 0 to 1"),
     ],
 )
 def test_wrong_arguments_are_named(tiny_backbone, wrong, message):
@@ -249,3 +266,31 @@ def test_wrong_embeddings_are_named(tiny_backbone):
 def test_recipes_reach_them_by_name(tiny_backbone):
     args = {"unseen": [1], "embedding_size": 4, "backbone": tiny_backbone, "output_stride": 8, **HEAD}
     assert isinstance(create_model("zs3net", 3, args), ZS3Net)
+
+
+def on_devices(devices: int, kind: type, backbone: str, **kwargs) -> list[np.ndarray]:
+    """Weights after 4 steps of 4 pictures; the two halves of each batch have different shares of labelled pixels."""
+    keras.utils.set_random_seed(5)
+    images, masks = data(16)
+    masks[::4, :24] = masks[1::4, :24] = 255
+    with make_strategy(devices).scope():
+        model = make(kind, backbone, **kwargs)
+        model.compile(keras.optimizers.SGD(0.05), generator_optimizer="adam", discriminator_optimizer="adam")
+    stream = tf.data.Dataset.from_tensor_slices((images, masks)).batch(4, drop_remainder=True)
+    losses = model.fit(stream, shuffle=False, verbose=0).history
+    assert all(np.isfinite(values[-1]) for values in losses.values())
+    return [np.array(ops.convert_to_numpy(weight)) for weight in model.segmentation_variables]
+
+
+@pytest.mark.parametrize(("kind", "settings"), [(SPNet, {}), (ZS3Net, {"unseen_weight": 0.0})])
+def test_two_devices_train_as_one(tiny_backbone, kind, settings):
+    """Without what is drawn at random, which each device draws for itself."""
+    settings |= {"freeze_features": True}
+    one, two = (on_devices(devices, kind, tiny_backbone, **settings) for devices in (1, 2))
+    for weight, other in zip(one, two, strict=True):
+        np.testing.assert_allclose(other, weight, rtol=1e-4, atol=1e-6)
+
+
+def test_cagnet_goes_through_its_phases_on_two_devices(tiny_backbone):
+    weights = on_devices(2, CaGNet, tiny_backbone, phase_steps=2)
+    assert all(np.isfinite(weight).all() for weight in weights)

@@ -25,7 +25,8 @@ def run(args: argparse.Namespace) -> int:
     checked_suffix(args.output)  # before the network is built and the checkpoint read
     card = get_card(args.to)
     if card.source is None:
-        raise ValueError(f"{args.to!r} is shipped with kzoo: it has no published checkpoint to convert.")
+        why = "is shipped with kzoo" if card.weights else "has no weights"
+        raise ValueError(f"{args.to!r} {why}: there is no published checkpoint of it to convert.")
     import_tensorflow()
     from kzoo.zoo import load
 

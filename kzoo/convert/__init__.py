@@ -5,7 +5,7 @@ from kzoo.convert.caffemodel import read_caffemodel
 from kzoo.convert.checkpoint import read_checkpoint
 from kzoo.convert.errors import CheckpointError
 from kzoo.convert.keras_h5 import read_keras_h5
-from kzoo.convert.key_map import KeyMap, set_weights
+from kzoo.convert.key_map import KeyMap, kept_layers, set_weights
 from kzoo.convert.torch_file import read_torch, state_dict
 
 SOURCES: dict[str, KeyMap] = {
@@ -16,6 +16,7 @@ SOURCES: dict[str, KeyMap] = {
     "torchvision_resnet": torchvision.RESNET,
     "deeplab_caffe": deeplab_caffe.DEEPLAB,
     "crfasrnn": crfasrnn.CRFRNN,
+    "cagnet": cagnet.CAGNET,
     "cagnet_deeplab_v2": cagnet.DEEPLAB_V2,
     "zs3_deeplab_v3plus": zs3.DEEPLAB_V3PLUS,
 }
@@ -25,6 +26,7 @@ __all__ = [
     "SOURCES",
     "CheckpointError",
     "KeyMap",
+    "kept_layers",
     "read_caffemodel",
     "read_checkpoint",
     "read_keras_h5",

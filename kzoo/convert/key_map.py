@@ -33,12 +33,14 @@ class KeyMap:
         source: who publishes files of this layout, for messages.
         modules: (the checkpoint's module, kzoo's layer path below the network's name), `*` for numbers.
         dropped: patterns of keys that are left out on purpose, each of which may be present or absent.
+        kept: patterns of the weights that no file of this layout has, and that stay as the network has them.
         prepare: brings the tensors of a layout that is not PyTorch's own to its names and axes; None changes nothing.
     """
 
     source: str
     modules: tuple[tuple[str, str], ...]
     dropped: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     prepare: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
 
     def layer(self, module: str) -> str | None:
@@ -53,6 +55,10 @@ class KeyMap:
         """Whether a key is left out on purpose."""
         return any(fnmatch.fnmatchcase(key, pattern) for pattern in self.dropped)
 
+    def is_kept(self, path: str) -> bool:
+        """Whether a weight of the network is none that files of this layout have."""
+        return any(fnmatch.fnmatchcase(path, pattern) for pattern in self.kept)
+
 
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str]:
@@ -60,7 +66,8 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def set_weights(model: keras.Model, tensors: Mapping[str, Any], key_map: KeyMap, path: str) -> None:
-    """Sets every weight of a network from a checkpoint's tensors, all of which it needs but an auxiliary head's.
+    """Sets every weight of a network but those that the table keeps from a checkpoint's tensors, all of which it needs
+    but an auxiliary head's.
 
     Everything is compared first: the network is unchanged when an error is raised.
 
@@ -95,7 +102,9 @@ def set_weights(model: keras.Model, tensors: Mapping[str, Any], key_map: KeyMap,
                 problems.append(f"{key} ({target}) has shape {found} in Keras' order, expected {expected}")
             if tensors[key].dtype.kind != "f":
                 problems.append(f"{key} ({target}) holds {tensors[key].dtype}, expected floating-point numbers")
-    problems += [f"nothing sets {target}" for target in variables if target not in pairs]
+    problems += [
+        f"nothing sets {target}" for target in variables if target not in pairs and not key_map.is_kept(target)
+    ]
     if problems:
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
         raise CheckpointError(
@@ -142,6 +151,11 @@ def in_aux_head(path: str) -> bool:
     return path.partition("/")[0] == "aux_head"
 
 
+def kept_layers(model: keras.Model, key_map: KeyMap) -> tuple[str, ...]:
+    """The names of the layers (of a weight of the network's own, its name) that `set_weights` leaves as they are."""
+    return tuple(sorted({path.rpartition("/")[0] or path for path in _variables(model) if key_map.is_kept(path)}))
+
+
 def _of_absent_aux_head(key: str, key_map: KeyMap, variables: Mapping[str, Any]) -> bool:
     """Whether `key` belongs to an auxiliary head that the network does not have."""
     return in_aux_head(key_map.layer(key.rpartition(".")[0]) or "") and not any(map(in_aux_head, variables))
@@ -154,5 +168,5 @@ def _variable(key: str, key_map: KeyMap, variables: Mapping[str, Any]) -> str | 
     if layer is None:
         return None
     names = _BATCH_NORM if f"{layer}/gamma" in variables else _OTHERS
-    path = f"{layer}/{names.get(tensor, tensor)}"
+    path = f"{layer}/{names.get(tensor, tensor)}".removeprefix("/")
     return path if path in variables else None

@@ -1,4 +1,8 @@
-"""Checkpoints of ZS3Net (valeoai): DeepLab v3+ on ResNet-101, `.pth.tar` files with the weights as `state_dict`."""
+"""Checkpoints of ZS3Net (valeoai): DeepLab v3+ on ResNet-101, `.pth.tar` files with the weights as `state_dict`.
+
+The final files (`..._GMMN_final`, `..._GMMN_GC_final`) have this layout, too: a classifier of all classes. The word
+vectors that it learned from and the generator are not in them.
+"""
 
 from __future__ import annotations
 
@@ -23,4 +27,7 @@ _HEAD = (
     ("decoder.pred_conv", "classifier"),
 )
 
-DEEPLAB_V3PLUS = KeyMap("ZS3Net", _BACKBONE + _HEAD, dropped=("*.num_batches_tracked",))
+# Of the two networks with these layers, `deeplab_v3plus` and `zs3net`, the second has more of its own.
+DEEPLAB_V3PLUS = KeyMap(
+    "ZS3Net", _BACKBONE + _HEAD, dropped=("*.num_batches_tracked",), kept=("embeddings", "generator/*")
+)

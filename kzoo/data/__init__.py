@@ -15,7 +15,12 @@ from kzoo.data.cityscapes import CITYSCAPES
 from kzoo.data.coco import COCO_STUFF, COCO_STUFF_VALUES, COCO_TO_VOC
 from kzoo.data.dataset import Dataset, Sample
 from kzoo.data.labels import IGNORE_LABEL, Labels
-from kzoo.data.pascal_context import PASCAL_CONTEXT, PASCAL_CONTEXT_60_VOC_FIRST, PASCAL_CONTEXT_VOC_FIRST
+from kzoo.data.pascal_context import (
+    PASCAL_CONTEXT,
+    PASCAL_CONTEXT_33,
+    PASCAL_CONTEXT_60_VOC_FIRST,
+    PASCAL_CONTEXT_VOC_FIRST,
+)
 from kzoo.data.pictures import read_image, read_mask
 from kzoo.data.readers import DATASET_LABELS, dataset_names, open_dataset
 from kzoo.data.unseen import without_classes
@@ -34,6 +39,7 @@ __all__ = [
     "DATASET_LABELS",
     "IGNORE_LABEL",
     "PASCAL_CONTEXT",
+    "PASCAL_CONTEXT_33",
     "PASCAL_CONTEXT_60_VOC_FIRST",
     "PASCAL_CONTEXT_VOC_FIRST",
     "VOC",

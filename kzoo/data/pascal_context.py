@@ -27,6 +27,10 @@ _VOC_FIRST = (
     "ground keyboard light mountain mouse curtain platform sign plate road rock shelves sidewalk sky snow bedclothes "
     "track tree truck wall water window wood"
 )
+_33 = (
+    *_VOC_FIRST.split()[:20],
+    *"sky grass ground road building tree water mountain wall floor track keyboard ceiling".split(),
+)
 
 RAW_IDS = {name: int(raw_id) for name, raw_id in (entry.split(":") for entry in _SORTED.split())}
 """The 59 classes in alphabetical order, which is that of their ids among the 459 (0: not annotated)."""
@@ -45,10 +49,17 @@ The names are the alphabetical order's, where that file has "diningtable", "bedc
 PASCAL_CONTEXT_60_VOC_FIRST = Labels(("background", *_COLORS), voc_palette(60))
 """The same with background as class 0: ZS3Net's classes."""
 
+PASCAL_CONTEXT_33 = Labels(
+    ("background", *_33),
+    ((0, 0, 0), *(_COLORS[name] for name in _33)),
+)
+"""Background, VOC's 20 classes and 13 of the others: CaGNet's classes."""
+
 PASCAL_CONTEXT_LABELS = {
     "pcontext": PASCAL_CONTEXT,
     "pcontext_voc_first": PASCAL_CONTEXT_VOC_FIRST,
     "pcontext60_voc_first": PASCAL_CONTEXT_60_VOC_FIRST,
+    "pcontext33": PASCAL_CONTEXT_33,
 }
 
 
@@ -61,7 +72,7 @@ def open_pascal_context(name: str, root: Path, split: str) -> Dataset:
     the folders, or of VOC 2010's `ImageSets/Main`, which are the official ones.
 
     Args:
-        name: "pcontext", "pcontext_voc_first" or "pcontext60_voc_first".
+        name: "pcontext", "pcontext_voc_first", "pcontext60_voc_first" or "pcontext33".
         root: `VOC2010` or the folder that `VOCdevkit` lies in.
         split: "train" or "val".
 
@@ -74,7 +85,7 @@ def open_pascal_context(name: str, root: Path, split: str) -> Dataset:
     folder = dataset_root(root, ("JPEGImages",), inside=("VOC2010", "VOCdevkit/VOC2010"))
     if (folder / CONVERTED_MASKS).is_dir():
         values = {class_name: rank + 1 for rank, class_name in enumerate(RAW_IDS)}
-        label_map = {0: background}
+        label_map = dict.fromkeys(range(len(RAW_IDS) + 1), background)
     elif (folder / "trainval").is_dir() or not (folder / MERGED_ANNOTATIONS).is_file():
         values = RAW_IDS
         label_map = dict.fromkeys(range(_LAST_RAW_ID + 1), background)

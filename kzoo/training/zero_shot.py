@@ -24,7 +24,8 @@ class ZeroShotSection:
         ignored: names of the classes that are neither trained nor evaluated.
         embeddings: files of word vectors (`.npy`, or word2vec's text format), relative to the data root if not
             absolute; several are concatenated.
-        embedding_labels: the label file of `.npy` files, which names their rows.
+        embedding_labels: the label file of `.npy` files, which names their rows; null where they are the dataset's
+            classes in their order.
         unseen_pictures: what becomes of training pictures with an unseen class: `drop` leaves them out, `error`
             refuses them, `ignore` takes them with those pixels unlabelled.
         generator_learning_rate, discriminator_learning_rate: of Adam, for the networks that have these parts.
@@ -61,7 +62,7 @@ class ZeroShotSection:
 
         if not self.embeddings:
             raise ValueError("zero_shot.embeddings: a zero-shot network needs a file of word vectors; got none.")
-        labels = None if self.embedding_labels is None else resolve_data_path(self.embedding_labels)
+        labels = class_names if self.embedding_labels is None else resolve_data_path(self.embedding_labels)
         sources = [
             read_embeddings(path, labels if path.suffix == ".npy" else None, class_names)
             for path in map(resolve_data_path, self.embeddings)

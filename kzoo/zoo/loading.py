@@ -152,6 +152,7 @@ def _from_checkpoint(
     card: Card, path: Path | None, classes: int, args: dict[str, Any], accepted: str | None
 ) -> tuple[Segmenter, tuple[str, ...]]:
     """A network with a checkpoint's weights (None: the published one's), and the layers that are fresh."""
+    from kzoo.convert import SOURCES, kept_layers
     from kzoo.models import create_model
     from kzoo.zoo.published import load_checkpoint, load_published
 
@@ -173,7 +174,8 @@ def _from_checkpoint(
         load_published(stored, card.name, card.source, build, functools.partial(_check_accepted, card, accepted))
     else:
         load_checkpoint(stored, path, card.source)
-    return model, () if same else _copy_body(stored, model, card.name)
+    kept = kept_layers(stored, SOURCES[card.source.converter])
+    return model, kept if same else tuple(sorted({*kept, *_copy_body(stored, model, card.name)}))
 
 
 def _check_accepted(card: Card, accepted: str | None) -> None:

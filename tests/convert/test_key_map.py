@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from kzoo.convert import CheckpointError, KeyMap, set_weights
+from kzoo.convert import CheckpointError, KeyMap, kept_layers, set_weights
 
 KEY_MAP = KeyMap(
     "a test",
@@ -107,6 +107,20 @@ def test_an_auxiliary_head_is_needed_where_the_network_has_one() -> None:
     model = keras.Model(inputs, keras.layers.Dense(2, use_bias=False, name="aux_head")(inputs), name="net")
     with pytest.raises(CheckpointError, match=r"aux\.other is unknown"):
         set_weights(model, head, key_map, "a.pth")
+
+
+def test_what_is_kept_stays_and_everything_else_is_needed() -> None:
+    key_map = KeyMap("a test", KEY_MAP.modules, KEY_MAP.dropped, kept=("dense/*",))
+    model, tensors = network(), checkpoint()
+    before = model.get_weights()
+    assert kept_layers(model, key_map) == ("dense",) and kept_layers(model, KEY_MAP) == ()
+    del tensors["last.weight"], tensors["last.bias"]
+    set_weights(model, tensors, key_map, "a.pth")
+    np.testing.assert_array_equal(model.get_weights()[-2], before[-2])
+    np.testing.assert_array_equal(model.get_weights()[1], tensors["body.1.norm.weight"])
+    del tensors["body.1.norm.weight"]
+    with pytest.raises(CheckpointError, match="nothing sets block1_norm/gamma"):
+        set_weights(model, tensors, key_map, "a.pth")
 
 
 def test_two_keys_for_one_weight() -> None:

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 import scipy.io
 
-from kzoo.data import PASCAL_CONTEXT, PASCAL_CONTEXT_60_VOC_FIRST, PASCAL_CONTEXT_VOC_FIRST, VOC, open_dataset
+from kzoo.data import (
+    PASCAL_CONTEXT,
+    PASCAL_CONTEXT_33,
+    PASCAL_CONTEXT_60_VOC_FIRST,
+    PASCAL_CONTEXT_VOC_FIRST,
+    VOC,
+    open_dataset,
+)
 from kzoo.data.mat import read_mat
 
 # The second statement of both tables: ZS3Net's list of names (the order of 59_labels.txt), and in the same order the
@@ -23,6 +30,11 @@ IDS = [
     *(68, 80, 85, 104, 115, 144, 158, 159, 162, 187, 189, 220, 232, 259, 260, 105, 296, 355, 295, 324, 326, 349, 354),
     *(360, 366, 19, 415, 420, 424, 440, 445, 454, 458),
 ]
+# CaGNet's list, with kzoo's name for `diningtable`.
+NAMES_33 = """
+aeroplane bicycle bird boat bottle bus car cat chair cow table dog horse motorbike person pottedplant sheep sofa train
+tvmonitor sky grass ground road building tree water mountain wall floor track keyboard ceiling
+""".split()
 SORTED = sorted(IDS)
 RAW = np.arange(460, dtype=np.uint16).reshape(20, 23)
 CONVERTED = np.arange(60, dtype=np.uint8).reshape(6, 10)
@@ -34,6 +46,9 @@ def expected(name: str, raw_id: int) -> int:
         return SORTED.index(raw_id) if raw_id in SORTED else 255
     if name == "pcontext_voc_first":
         return IDS.index(raw_id) if raw_id in IDS else 255
+    if name == "pcontext33":
+        names = [NAMES[IDS.index(raw_id)]] if raw_id in IDS else []
+        return NAMES_33.index(names[0]) + 1 if names and names[0] in NAMES_33 else 0
     return IDS.index(raw_id) + 1 if raw_id in IDS else 0
 
 
@@ -58,11 +73,14 @@ def test_names_and_orders() -> None:
     for name, color in zip(PASCAL_CONTEXT.class_names, PASCAL_CONTEXT.palette, strict=True):
         assert PASCAL_CONTEXT_VOC_FIRST.palette[NAMES.index(name)] == color
     assert PASCAL_CONTEXT_60_VOC_FIRST.palette[:21] == VOC.palette
+    assert PASCAL_CONTEXT_33.class_names == ("background", *NAMES_33)
+    for name, color in zip(PASCAL_CONTEXT_33.class_names, PASCAL_CONTEXT_33.palette, strict=True):
+        assert PASCAL_CONTEXT_60_VOC_FIRST.palette[PASCAL_CONTEXT_60_VOC_FIRST.class_names.index(name)] == color
     assert PASCAL_CONTEXT_60_VOC_FIRST.palette[1:] == PASCAL_CONTEXT_VOC_FIRST.palette
     assert len(set(PASCAL_CONTEXT_60_VOC_FIRST.palette)) == 60
 
 
-@pytest.mark.parametrize("name", ["pcontext", "pcontext_voc_first", "pcontext60_voc_first"])
+@pytest.mark.parametrize("name", ["pcontext", "pcontext_voc_first", "pcontext60_voc_first", "pcontext33"])
 @pytest.mark.parametrize("suffix", ["mat", "png"])
 def test_every_raw_id(tmp_path: Path, save, run_check, name: str, suffix: str) -> None:
     tree(tmp_path / "VOCdevkit" / "VOC2010", save, f"trainval/2008_000002.{suffix}", RAW)
@@ -72,7 +90,7 @@ def test_every_raw_id(tmp_path: Path, save, run_check, name: str, suffix: str) -
     assert run_check(name, tmp_path, "val")[0] == 0
 
 
-@pytest.mark.parametrize("name", ["pcontext", "pcontext_voc_first", "pcontext60_voc_first"])
+@pytest.mark.parametrize("name", ["pcontext", "pcontext_voc_first", "pcontext60_voc_first", "pcontext33"])
 def test_every_converted_value(tmp_path: Path, save, run_check, name: str) -> None:
     tree(tmp_path, save, "SegmentationClassContext/2008_000002.png", CONVERTED)
     dataset = open_dataset(name, tmp_path, "val")

@@ -42,6 +42,7 @@ def test_the_architecture_has_the_cards_parameters_and_normalization(name: str) 
     card = kzoo.get_card(name)
     # Many cards share a network but for what makes no weights; large ones take seconds to build.
     args = {key: value for key, value in card.architecture.args.items() if key not in ("align_corners", "aux_weight")}
+    args |= {"unseen": [1]} if "unseen" in args else {}
     parameters, preprocessing = fresh(card.architecture.name, card.num_classes, json.dumps(args))
     assert parameters == card.parameters
     stated = Preprocessing.from_mean_std(card.normalization.mean, card.normalization.std)
@@ -104,13 +105,14 @@ def test_the_commands_that_check_published_numbers_are_understood(name: str) -> 
 
 def test_published_results_are_the_sources() -> None:
     """Some entries of the two model zoos' tables, written down once more."""
-    headline = {name: [p.metrics["miou"] for p in kzoo.get_card(name).published] for name in PUBLISHED}
+    published = {name: kzoo.get_card(name).published for name in PUBLISHED if not name.startswith("zs3")}
+    headline = {name: [result.metrics["miou"] for result in results] for name, results in published.items()}
     assert headline["encnet_r101_pcontext"] == [0.541] and headline["encnet_r50_ade20k"] == [0.415]
     assert headline["encnet_r101c_cityscapes_512x1024_80k"] == [0.7855, 0.7947]
     assert headline["encnet_r50c_ade20k_512x512_160k"] == [0.401, 0.4171]
     assert headline["deeplab_largefov_vgg16_voc"] == [0.703, 0.6225, 0.6764]
     assert headline["deeplab_msc_vgg16_voc"] == [0.716, 0.6421, 0.687]
-    assert len(PUBLISHED) == 19
+    assert len(PUBLISHED) == 31
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -137,6 +137,24 @@ def test_a_conversion_that_does_not_match_is_made_anew(
     assert len(made) == 1
 
 
+def test_what_no_file_of_a_layout_has_is_fresh_and_said_to_be(
+    card: dict[str, Any], source: Segmenter, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    modules = SOURCES["test"].modules
+    monkeypatch.setitem(SOURCES, "test", KeyMap("a test", modules, ("classifier.*",), kept=("classifier/*",)))
+    publish(card)
+    with caplog.at_level(logging.WARNING):
+        first = kzoo.load("tiny")
+    assert first.fresh_layers == ("classifier",) and "fresh, to be trained: classifier" in caplog.text
+    again = kzoo.load("tiny")  # from the conversion: the same network
+    assert again.fresh_layers == ("classifier",)
+    for weight, same, other in zip(first.weights, again.weights, source.weights, strict=True):
+        np.testing.assert_array_equal(weight, same)
+        unset = weight.path.endswith(("/classifier/kernel", "/classifier/bias")) and "aux_head" not in weight.path
+        assert np.array_equal(weight, other) != unset, weight.path
+    assert kzoo.load("tiny", num_classes=7).fresh_layers == ("aux_head/classifier", "classifier")
+
+
 def test_another_number_of_classes(card: dict[str, Any], source: Segmenter, caplog: pytest.LogCaptureFixture) -> None:
     publish(card)
     with caplog.at_level(logging.WARNING):

@@ -36,13 +36,18 @@ def add_class(
         color: RGB, of a class that comes last.
         seed: of the generated features.
 
-    Raises: `ValueError` if the network knows the class already, or the vector does not fit.
+    Raises: `ValueError` if the network has no embeddings, knows the class already, or the vector does not fit.
     """
     vector = np.asarray(vector, np.float32)
     if vector.shape != (model.embedding_size,) or not np.isfinite(vector).all() or not vector.any():
         raise ValueError(
             f"The vector of {name!r} must be {model.embedding_size} finite numbers, as long as the network's own "
             f"embeddings, and not all zeros. Received: {vector.shape}"
+        )
+    if not np.any(ops.convert_to_numpy(model.embeddings)):
+        raise ValueError(
+            "The network has no class embeddings, as published files of ZS3Net have none, nor a trained generator: a "
+            "class can be added only to a network that was trained with kzoo, or from a file with both."
         )
     names = list(model.class_names)
     if name in names and names.index(name) not in model.ignored:

@@ -237,6 +237,9 @@ def test_an_added_class_leaves_the_other_logits_alone(kind, tiny_backbone):
         add_class(grown, "f", vector)
     with pytest.raises(ValueError, match="6 finite numbers"):
         add_class(model, "f", np.ones(EMBEDDING + 1))
+    model.set_embeddings(np.zeros((CLASSES, EMBEDDING)))
+    with pytest.raises(ValueError, match="no class embeddings, as published files of ZS3Net"):
+        add_class(model, "f", vector)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from kzoo.export import export_model
 from kzoo.export.pictures import draw, scaled
 from kzoo.export.tensorrt import compile_onnx, lint
 from kzoo.inference import freeze
+from kzoo.models.zero_shot import ZeroShotSegmenter
 from kzoo.training.config import data_root
 
 SIZE = (96, 128)
@@ -26,11 +27,21 @@ LONG = pytest.mark.long
 
 SMALL_CRF = {"refine": "conv", "refine_args": {"filter_size": 3, "iterations": 2, "stride": 2}}
 
+# Zero-shot networks with 11 classes on a backbone that learns quickly: their graphs are those of the cards behind it.
+ZERO_SHOT = {"unseen": (2, 9), "ignored": (), "embedding_size": 8}
+MOBILE = ZERO_SHOT | {"backbone": "mobilenet_v2", "backbone_args": {}, "output_stride": 16, "align_corners": False}
+
 # Name, arguments in place of the card's, arguments of the export.
 GRAPHS = [
     ("encnet_mnv2_animals", {}, {}),
     ("deeplab_mnv2_animals", {}, {"refine": "none"}),
     ("deeplab_mnv2_animals", SMALL_CRF, {}),
+    pytest.param(
+        "cagnet_r101_voc", MOBILE | {"head_args": {"filters": 32}, "hidden": [32], "dropout": [0.0]}, {}, marks=LONG
+    ),
+    pytest.param("zs3_r101_voc_k2", MOBILE | {"head_args": {"filters": 32, "separable": True}}, {}, marks=LONG),
+    pytest.param("spnet_r101_voc", MOBILE | {"head_args": {"filters": 8}}, {}, marks=LONG),
+    pytest.param("zs3_r101_voc_k2", ZERO_SHOT, {}, marks=LONG),
     pytest.param("encnet_r50_pcontext", {}, {}, marks=LONG),
     pytest.param("encnet_mnv2_camvid", {}, {}, marks=LONG),
     pytest.param("deeplab_mnv2_animals", {}, {"refine": "conv", "refine_stride": 4}, marks=LONG),
@@ -50,7 +61,7 @@ STEPS = 20
 @pytest.mark.parametrize(("name", "arguments", "options"), GRAPHS)
 def test_every_format_of_every_graph(name, arguments, options, photographs, frames, tmp_path):
     shipped = kzoo.get_card(name).weights is not None
-    network = kzoo.load(name, **arguments) if shipped else learned(name)
+    network = kzoo.load(name, **arguments) if shipped else learned(name, arguments)
     folder = photographs if shipped else frames
     picture = next(draw(folder, 1, 0).sized(SIZE)).astype("float32")[np.newaxis]
     logits = np.asarray(network(picture, training=False, refine=False))
@@ -108,10 +119,12 @@ def camvid():
     return open_dataset("camvid", data_root() / "camvid", "train")
 
 
-def learned(name):
+def learned(name, arguments):
     """The network of a card, with 11 classes, after a short training on some frames with BatchNorm in training mode."""
     keras.utils.set_random_seed(1)
-    network = kzoo.load(name, weights=None, num_classes=11)
+    network = kzoo.load(name, weights=None, num_classes=11, **arguments)
+    if isinstance(network, ZeroShotSegmenter):
+        network.set_embeddings(np.random.default_rng(0).normal(size=network.embeddings.shape))
     split = camvid()
     pairs = [split.read(index) for index in range(0, 64, 8)]
     images = np.stack([scaled(image, SIZE) for image, _ in pairs]).astype("float32")

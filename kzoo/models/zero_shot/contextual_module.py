@@ -101,9 +101,11 @@ class ContextualModule(keras.layers.Layer):
             x = ops.relu(context(x))
             maps.append(x)
         if self.scale_weights is not None:
-            scores = self.scale_weights(ops.concatenate(maps, axis=-1))
-            weights = ops.sigmoid(ops.relu(scores) if as_code else scores)
-            maps = [x * weight for x, weight in zip(maps, ops.split(weights, len(maps), axis=-1), strict=True)]
+            # One map's weights at a time: to split the convolution's channels costs transpositions on devices.
+            joined, kernel = ops.concatenate(maps, axis=-1), ops.cast(self.scale_weights.kernel, self.compute_dtype)
+            for index, x in enumerate(maps):
+                scores = ops.conv(joined, kernel[..., index : index + 1], padding="same")
+                maps[index] = x * ops.sigmoid(ops.relu(scores) if as_code else scores)
         context = ops.relu(self.pool(ops.concatenate(maps, axis=-1)))
         # Squares and exponentials of the code overflow and underflow in half precision.
         precision = keras.backend.result_type(self.compute_dtype, "float32")

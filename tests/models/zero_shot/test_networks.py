@@ -54,6 +54,8 @@ def test_a_trained_network_is_an_ordinary_one(kind, tiny_backbone, tmp_path):
     model = make(kind, tiny_backbone)
     history = fit(model, 4).history
     assert set(history) == {"loss", *kind.HEAD_OF_LOSS}
+    if kind is ZS3Net:
+        assert history["loss"][0] == pytest.approx(sum(history[name][0] for name in kind.HEAD_OF_LOSS), rel=1e-4)
     images, masks = data(2)
     logits = model.predict(images, verbose=0)
     assert logits.shape == (2, 32, 48, CLASSES)
@@ -98,6 +100,12 @@ def test_an_ignored_class_is_never_predicted(kind, tiny_backbone):
 
 def test_frozen_features_stay_bit_equal(kind, tiny_backbone):
     model = make(kind, tiny_backbone, freeze_features=True)
+    images, _ = data(2)
+    features = model.head({"image": images, **model.backbone(model.preprocessing(images))}, training=False)
+    np.testing.assert_array_equal(model.pixel_features(images), features)  # no dropout
+    if kind is SPNet:
+        once, again = (np.array(model(images, training=True)["logits"]) for _ in range(2))
+        np.testing.assert_array_equal(once, again)
     parts = [model.backbone, model.head]
     before = values(parts)
     fit(model, 4)

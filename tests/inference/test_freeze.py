@@ -101,6 +101,16 @@ def test_a_convolution_that_only_looks_dilated_stays():
     assert fold._padding((3, 3), rate, paddings, rate, crops + 1) is None
 
 
+def assert_frozen_alike(model):
+    """The frozen graph answers as the network, with BatchNorm folded and dilated convolutions as single operations."""
+    images = pictures(1, 65, 49)
+    expected = to_numpy(model(images, training=False))
+    np.testing.assert_allclose(freeze(model)(images), expected, rtol=0, atol=2e-4 * np.abs(expected).max())
+    left = operations(freeze(model))
+    assert left["FusedBatchNormV3"] == 0
+    assert left["SpaceToBatchND"] == 0
+
+
 @pytest.mark.parametrize(
     ("backbone", "arguments"),
     [("mobilenet_v2", {"width": 0.35}), ("efficientnet_b0", {}), pytest.param("resnet50", {}, marks=pytest.mark.long)],
@@ -109,24 +119,14 @@ def test_encnet(backbone, arguments):
     model = EncNet(5, backbone=backbone, output_stride=8, backbone_args=arguments)
     model.build((None, None, None, 3))
     shake(model)
-    images = pictures(1, 65, 49)
-    expected = to_numpy(model(images, training=False))
-    np.testing.assert_allclose(freeze(model)(images), expected, rtol=0, atol=2e-4 * np.abs(expected).max())
-    left = operations(freeze(model))
-    assert left["FusedBatchNormV3"] == 0
-    assert left["SpaceToBatchND"] == 0
+    assert_frozen_alike(model)
 
 
 @pytest.mark.parametrize(("build", "arguments"), [(DeepLabV2, {}), (DeepLabV3Plus, {"filters": 16, "separable": True})])
 def test_deeplab(build, arguments):
     """Rates larger than the map, and a map of one pixel that is resized."""
     model = shake(build(5, backbone="mobilenet_v2", backbone_args={"width": 0.35}, **arguments))
-    images = pictures(1, 65, 49)
-    expected = to_numpy(model(images, training=False))
-    np.testing.assert_allclose(freeze(model)(images), expected, rtol=0, atol=2e-4 * np.abs(expected).max())
-    left = operations(freeze(model))
-    assert left["FusedBatchNormV3"] == 0
-    assert left["SpaceToBatchND"] == 0
+    assert_frozen_alike(model)
 
 
 def test_half_precision():

@@ -20,8 +20,8 @@ from kzoo.models.zero_shot.sampling import pixels_of, sample_by_class
 class ZS3Net(ZeroShotSegmenter):
     """Features of a class from its word and noise, as like to the real ones as the maximum mean discrepancy can tell.
 
-    Each step moves the generator on `samples` pixels of each seen class in the batch, and then the classifier on all
-    real pixels and on `samples` generated ones of each unseen class. (The paper trains one after the other, the
+    Each step moves the classifier on all real pixels and on `samples` generated ones of each unseen class, and the
+    generator on `samples` pixels of each seen class in the batch. (The paper trains one after the other, the
     authors' code both in each step.) Backbone and head have been trained before, on the same seen classes:
     `freeze_features` leaves them so.
 
@@ -71,6 +71,8 @@ class ZS3Net(ZeroShotSegmenter):
             "samples": samples,
             "unseen_weight": unseen_weight,
         }
+        if noise not in ("uniform", "normal"):
+            raise ValueError(f"ZS3Net: noise must be uniform or normal. Received: noise={noise!r}")
         self.noise_size, self.noise, self.samples = int(noise_size), noise, int(samples)
         self.bandwidths, self.unseen_weight = tuple(bandwidths), float(unseen_weight)
         self.graph = bool(graph)
@@ -122,7 +124,7 @@ class ZS3Net(ZeroShotSegmenter):
             logits = self.never_ignored(self.classify(features, training=True))
             real_loss = self.cross_entropy(self.with_own_labels(places, logits), logits)
             graphs = self._graphs(places)
-            unseen_loss = self._unseen_loss(graphs, places)
+            unseen_loss = self._unseen_loss(graphs)
             total = real_loss + self.unseen_weight * unseen_loss
         self.minimize(self.optimizer, tape, total, self.segmentation_variables)
         real, valid = sample_by_class(ops.stop_gradient(features), places, self.seen, self.samples, self.seed)
@@ -134,7 +136,7 @@ class ZS3Net(ZeroShotSegmenter):
         )
         return {"ce_loss": real_loss, "unseen_loss": unseen_loss, "generator_loss": generator_loss}
 
-    def _unseen_loss(self, graphs: Any, places: Any) -> Any:
+    def _unseen_loss(self, graphs: Any) -> Any:
         drawn = [
             self.generate((label,), self.samples, self._in_place_of_seen(graphs, label), training=True)
             for label in self.unseen

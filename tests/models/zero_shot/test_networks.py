@@ -269,6 +269,11 @@ def test_wrong_arguments_are_named(tiny_backbone, wrong, message):
         make(SPNet, tiny_backbone, **wrong)
 
 
+def test_wrong_noise_is_named(tiny_backbone):
+    with pytest.raises(ValueError, match="uniform or normal"):
+        make(ZS3Net, tiny_backbone, noise="gaussian")
+
+
 def test_wrong_embeddings_are_named(tiny_backbone):
     model = make(SPNet, tiny_backbone)
     for vectors in (np.ones((CLASSES, 3)), np.full((CLASSES, EMBEDDING), np.nan)):

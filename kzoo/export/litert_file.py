@@ -25,6 +25,9 @@ PRODUCTS: Mapping[str, tuple[int, int]] = {
     "BATCH_MATMUL": (0, 1),
     "TRANSPOSE_CONV": (2, 1),
 }
+SILENT = 1e-8
+"""Scale of an int8 tensor below which it was the same everywhere in calibration."""
+
 # The spelling of a dilated convolution that accelerators refuse.
 REFUSED = ("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND")
 
@@ -49,13 +52,26 @@ class LitertConverter:
             ValueError: the network has operations that are none of LiteRT's own.
         """
         if precision == "int8":
-            return self.quantise(operations_of(tuple(float_layers), self.operations))
+            return self._quantised(operations_of(tuple(float_layers), self.operations))
         with self._converter() as converter:
             if precision != "fp32":
                 converter.optimizations = [tf.lite.Optimize.DEFAULT]
             if precision == "fp16":
                 converter.target_spec.supported_types = [tf.float16]
             return _checked(converter.convert)
+
+    def _quantised(self, float_operations: list[str]) -> bytes:
+        """The int8 file; what reads or gives a tensor that calibration found to be 0 everywhere stays in float, too.
+
+        Such a tensor, as behind a ReLU that is dead on all calibration pictures, gets a scale that XNNPACK refuses, or
+        dies of.
+        """
+        while True:
+            file = self.quantise(float_operations)
+            silent = [name for name in _silent(file) if name in self.operations and name not in float_operations]
+            if not silent:
+                return file
+            float_operations = [*float_operations, *silent]
 
     def quantise(self, float_operations: Iterable[str]) -> bytes:
         """The int8 file in which the named operations stay in float."""
@@ -125,6 +141,23 @@ def check(file: bytes) -> None:
     spelled = [kind for kind in kinds if kind in REFUSED]
     if spelled:
         raise ValueError(f"The file spells dilated convolutions as {' and '.join(spelled)}, which accelerators refuse.")
+
+
+def _silent(file: bytes) -> Iterator[str]:
+    """The names of operations that read or give an int8 tensor whose values were all the same in calibration."""
+    operations = list(_operations(file))
+    silent = {id(output) for operation in operations for output in operation.outputs if _is_silent(output)}
+    for operation in operations:
+        if any(id(tensor) in silent for tensor in (*operation.inputs, *operation.outputs)):
+            yield operation.name
+
+
+def _is_silent(tensor: Any) -> bool:
+    """Whether the tensor's range is the least that the converter gives, 2e-6."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    scale = None if tensor.quantization is None else tensor.quantization.scale
+    return tensor.type == schema.TensorType.INT8 and scale is not None and bool(scale[0] < SILENT)
 
 
 class _Operation:

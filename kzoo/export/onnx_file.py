@@ -33,8 +33,24 @@ def convert(function: Any, target: Target) -> onnx.ModelProto:
     # tf2onnx logs what it cannot convert and writes the file all the same: the check below is what tells.
     with _only_from(logging.CRITICAL, "tf2onnx"), _collecting_often():
         model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=target.opset)
+    _round_scales_up(model)
     check(model)
     return model
+
+
+def _round_scales_up(model: onnx.ModelProto) -> None:
+    """Makes each Resize give the size that it was meant to.
+
+    tf2onnx writes the quotient of two sizes, and whoever reads it multiplies and drops the fraction: 23/12, rounded
+    down to float32, makes 22 of 12. The next float32 is above the quotient, and by far too little to make 24.
+    """
+    scales = {node.input[2] for node in model.graph.node if node.op_type == "Resize" and len(node.input) > 2}
+    for constant in model.graph.initializer:
+        if constant.name in scales:
+            values = onnx.numpy_helper.to_array(constant)
+            exact = values * 1024 == np.rint(values * 1024)
+            above = np.where(exact, values, np.nextafter(values, np.float32(np.inf)))
+            constant.CopyFrom(onnx.numpy_helper.from_array(above.astype(np.float32), constant.name))
 
 
 def check(model: onnx.ModelProto) -> None:

@@ -9,7 +9,7 @@
 
 `--result`, `--split`, `--protocol` and `--command` may be repeated, in step. `--crf FILE.yaml` puts the dense CRF that
 `kzoo crf search` wrote behind the network. A second call keeps what the card says and is not given anew; measured
-results are dropped when the weights have changed.
+results are dropped when the weights or the CRF have changed.
 """
 
 from __future__ import annotations
@@ -91,17 +91,18 @@ def ship(
     weights = write_weights(model, name)
     LOGS.mkdir(exist_ok=True)
     shutil.copyfile(run / LOG, LOGS / f"{name}.csv")
-    measured = old.results if old is not None and old.weights == weights else ()
-    renewed = {(result.split, result.protocol) for result in results}
-    kept = [result for result in measured if (result.split, result.protocol) not in renewed]
     refined = old.architecture.args if old is not None else {}
     if crf is not None:
         refined = {"refine": "dense", "refine_args": load_preset(crf)}
     post_processing = {key: refined[key] for key in ("refine", "refine_args") if refined.get("refine") == "dense"}
+    architecture = Architecture(config.model.name, {**config.model.args, **post_processing})
+    same = old is not None and (old.weights, old.architecture) == (weights, architecture)
+    renewed = {(result.split, result.protocol) for result in results}
+    kept = [result for result in old.results if (result.split, result.protocol) not in renewed] if same else []
     card = Card(
         name=name,
         description=description or old.description,
-        architecture=Architecture(config.model.name, {**config.model.args, **post_processing}),
+        architecture=architecture,
         dataset=config.data.dataset,
         class_names=info.class_names,
         palette=info.palette,

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import kzoo
+from kzoo.crf import load_preset
 from kzoo.models import create_model
 from kzoo.training.run_folder import RunInfo, write_info
 from kzoo.zoo import loading, read_card, registry
@@ -85,7 +86,16 @@ def test_a_run_becomes_a_network_of_the_zoo(tool: ModuleType, run: Path, tmp_pat
     model = kzoo.load("tiny")
     assert model.count_params() == card.parameters
 
-    # Other weights: what was measured does not hold for them.
+    # Another CRF: what was measured does not hold for it.
+    preset = tmp_path / "crf.yaml"
+    preset.write_text(yaml.safe_dump(load_preset("deeplab_v1")))
+    tool.main([str(run), "tiny", "--crf", str(preset)])
+    assert read_card(tmp_path / "cards" / "tiny.yaml").results == ()
+    tool.main([str(run), "tiny", *measured])
+    tool.main([str(run), "tiny"])
+    assert len(read_card(tmp_path / "cards" / "tiny.yaml").results) == 1
+
+    # Nor for other weights.
     other = create_model("encnet", 2, ARGS)
     other.set_weights([np.ones_like(value) for value in other.get_weights()])
     other.save_weights(run / "best.weights.h5")

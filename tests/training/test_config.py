@@ -181,4 +181,4 @@ def test_another_refinement_than_the_cards_does_not_inherit_its_arguments(tmp_pa
     path = tmp_path / "own.yaml"
     path.write_text(recipe.read_text().replace("    refine: null\n", "    filters: 64\n"))
     args = load_config(path).model.args
-    assert args["refine"] == "dense" and args["refine_args"]["bilateral_sigma_xy"] == 20.0 and args["filters"] == 64
+    assert args["refine"] == "dense" and args["refine_args"]["bilateral_sigma_xy"] == 45.0 and args["filters"] == 64

@@ -34,7 +34,7 @@ from kzoo.training.config import TrainConfig, load_config
 from kzoo.training.run_folder import CONFIG, LOG, RunInfo, read_info
 from kzoo.zoo.card import Architecture, Card, Licence, Normalization, Result, Trained, Weights, read_card
 from kzoo.zoo.loading import WEIGHTS, open_model
-from kzoo.zoo.registry import CARDS
+from kzoo.zoo.registry import CARDS, get_card
 from kzoo.zoo.weights_io import save_weights
 
 LOGS = CARDS.parent / "logs"
@@ -158,7 +158,9 @@ def provenance(config: TrainConfig, info: RunInfo, recipe: str, name: str) -> Tr
 
 
 def licence(config: TrainConfig) -> Licence:
-    """The terms that follow from the data and the backbone's starting point."""
+    """The terms that follow from the data and the starting point: another network of the zoo, or a backbone's weights."""
+    if config.model.init is not None:
+        return get_card(config.model.init).licence
     data = DATA_TERMS.get(config.data.dataset)
     if data is None:
         raise SystemExit(f"No terms are known for the dataset {config.data.dataset!r}: add them to DATA_TERMS.")

@@ -1,11 +1,11 @@
 """Draws what refinements do to a network's segmentation: pictures for docs/.
 
     python tools/side_by_side.py encnet_mnv2_animals none dense conv -o docs/pictures/refinement.png
-    python tools/side_by_side.py encnet_mnv2_animals none dense:deeplab_v1 own@runs/deeplab_mnv2_rnn -o out.png
+    python tools/side_by_side.py encnet_mnv2_animals none "trained=own@runs/deeplab_mnv2_rnn" -o out.png
 
-A column is `KIND[:PRESET][@NAME_OR_RUN]`: none, dense, conv (fresh) or own (what the network has), with a preset, of
-another network than the first. The pictures are scikit-image's Chelsea (CC0) and Eileen Collins (NASA, public domain),
-and those given with --pictures. Under each row the part in which the columns differ most, enlarged.
+A column is `[TITLE=]KIND[:PRESET][@NAME_OR_RUN]`: none, dense, conv (fresh) or own (what the network has), with a
+preset, of another network than the first. The pictures are scikit-image's Chelsea (CC0) and Eileen Collins (NASA,
+public domain), and those given with --pictures. Under each row the part in which the columns differ most, enlarged.
 """
 
 from __future__ import annotations
@@ -47,14 +47,15 @@ def column(text: str, first: str) -> tuple[str, Any, Any]:
     """Title, network and refinement of a column's description."""
     from kzoo.crf import create, load_preset
 
-    rest, _, name = text.partition("@")
+    title, _, described = text.rpartition("=")
+    rest, _, name = described.partition("@")
     kind, _, preset = rest.partition(":")
     model = kzoo.open_model(name or first)
     if kind in ("none", "own"):
         if preset:
             raise SystemExit(f"{text}: a preset has the arguments of dense, conv or rnn.")
-        return text, model, None if kind == "none" else "own"
-    return text, model, create(kind, load_preset(preset) if preset else {})
+        return title or text, model, None if kind == "none" else "own"
+    return title or text, model, create(kind, load_preset(preset) if preset else {})
 
 
 def where_they_differ(masks: list[np.ndarray], side: int) -> tuple[int, int, int, int]:
@@ -69,7 +70,7 @@ def where_they_differ(masks: list[np.ndarray], side: int) -> tuple[int, int, int
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", help="name or run of the network")
-    parser.add_argument("columns", nargs="+", metavar="KIND[:PRESET][@NAME]")
+    parser.add_argument("columns", nargs="+", metavar="[TITLE=]KIND[:PRESET][@NAME]")
     parser.add_argument(
         "--pictures", nargs="+", type=Path, help="freely licensed ones only, if the result is published"
     )

@@ -158,7 +158,7 @@ def provenance(config: TrainConfig, info: RunInfo, recipe: str, name: str) -> Tr
 
 
 def licence(config: TrainConfig) -> Licence:
-    """The terms that follow from the data and the starting point: another network of the zoo, or a backbone's weights."""
+    """The terms that follow from the data and the starting point, another network of the zoo or a backbone."""
     if config.model.init is not None:
         return get_card(config.model.init).licence
     data = DATA_TERMS.get(config.data.dataset)

@@ -45,7 +45,8 @@ class SPNet(ZeroShotSegmenter):
 
     def classify(self, features: Any, training: bool | None = None) -> Any:
         x = features if self.projection is None else self.projection(features)
-        logits = ops.matmul(ops.cast(x, full_precision()), ops.transpose(self.embeddings))
+        words = ops.transpose(self.embeddings)[None, None]  # a 1x1 convolution, which no format transposes around
+        logits = ops.conv(ops.cast(x, full_precision()), ops.cast(words, full_precision()), padding="valid")
         if training:
             return logits + self._where(self.unseen, -1e4)
         return logits - self._where(self.seen, self.calibration)

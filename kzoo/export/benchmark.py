@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -205,21 +206,23 @@ def write_csv(rows: Sequence[Row], path: Path) -> None:
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """Accuracy against latency, a point for each row that has an mIoU."""
+    """Accuracy against latency, for rows that have an mIoU: the colour says the network, the mark the form."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot(xlabel="ms a picture (median)", ylabel="mIoU")
-    for network in dict.fromkeys(row.network for row in rows):
-        points = [
-            (f"{row.format} {row.precision}", 1e3 * row.median, row.miou)
-            for row in rows
-            if row.network == network and row.miou is not None
-        ]
-        axes.plot([x for _, x, _ in points], [y for _, _, y in points], "o", label=network)
-        for name, x, y in points:
-            axes.annotate(name, (x, y), xytext=(4, 4), textcoords="offset points")
-    axes.legend()
+    points = [(row.network, f"{row.format} {row.precision}", 1e3 * row.median, row.miou) for row in rows]
+    measured = [(network, form, x, y) for network, form, x, y in points if y is not None]
+    colors = {network: f"C{place}" for place, network in enumerate(dict.fromkeys(point[0] for point in measured))}
+    marks = dict(zip(dict.fromkeys(point[1] for point in measured), itertools.cycle("os^vDPX*<>"), strict=False))
+    for network, form, x, y in measured:
+        axes.plot(x, y, marks[form], color=colors[network], markersize=8, alpha=0.8)
+    handles = [Line2D([], [], linestyle="", marker="s", color=color, label=name) for name, color in colors.items()]
+    for form, mark in marks.items():
+        handles.append(Line2D([], [], linestyle="", marker=mark, color="grey", label=form))
+    figure.legend(handles=handles, loc="outside right upper")
+    axes.set_xlim(left=0)
     axes.grid(alpha=0.3)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)

@@ -42,6 +42,7 @@ FORMATS: tuple[tuple[str, Precision], ...] = (
 """Keras is a plain `tf.function` of the model, frozen is `kzoo.inference.freeze`."""
 
 ROUNDS = 21
+SETTLING = 0.1
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ def measure(
 ) -> list[Row]:
     """The rows: every round times each contender once, so that a slow minute hits all of them alike.
 
-    Before the timed run each contender runs once untimed: the threads of the runtime before it spin for some
-    milliseconds longer, and took LiteRT's cores behind ONNX Runtime (52 ms in place of 28).
+    Before the timed run each contender runs untimed for `SETTLING` seconds: the threads of the runtime before it spin
+    on for a while, and took LiteRT's cores behind ONNX Runtime (52 ms in place of 28).
 
     Args:
         contenders: what is measured.
@@ -160,7 +161,9 @@ def measure(
     progress(f"timing {len(contenders)} forms in {rounds} interleaved rounds")
     for _ in range(rounds):
         for place, one in enumerate(contenders):
-            one.run(inputs[place])
+            settled = time.perf_counter() + SETTLING
+            while time.perf_counter() < settled:
+                one.run(inputs[place])
             begin = time.perf_counter()
             one.run(inputs[place])
             times[place].append(time.perf_counter() - begin)

@@ -172,17 +172,18 @@ class _Operation:
         return str(self.outputs[0].name.decode())
 
     def macs(self) -> int:
-        data, weights = (self.inputs[place].shape for place in PRODUCTS[self.kind])
-        written = math.prod(self.outputs[0].shape)
+        # As Python's integers: the file's are of 32 bits, which a layer of ResNet-101 at 480x480 exceeds.
+        data, weights = (self.inputs[place].shape.tolist() for place in PRODUCTS[self.kind])
+        written = math.prod(self.outputs[0].shape.tolist())
         if self.kind == "CONV_2D":
-            return int(written * math.prod(weights[1:]))
+            return written * math.prod(weights[1:])
         if self.kind == "DEPTHWISE_CONV_2D":
-            return int(written * math.prod(weights[1:3]))
+            return written * math.prod(weights[1:3])
         if self.kind == "TRANSPOSE_CONV":
-            return int(math.prod(data) * math.prod([weights[0], *weights[1:3]]))
+            return math.prod(data) * math.prod([weights[0], *weights[1:3]])
         if self.kind == "FULLY_CONNECTED":
-            return int(written * weights[-1])
-        return int(written * data[-2 if self._options.adjX else -1])  # BATCH_MATMUL
+            return written * weights[-1]
+        return written * data[-2 if self._options.adjX else -1]  # BATCH_MATMUL
 
     def precision(self) -> str:
         types = [self._type(self.inputs[place]) for place in PRODUCTS[self.kind]]

@@ -58,6 +58,15 @@ def test_litert_products():
     ]
 
 
+def test_litert_products_of_more_than_31_bits():
+    @tf.function(input_signature=[tf.TensorSpec((1, 256, 256, 64), name="image")], autograph=False)
+    def function(image):
+        return {"logits": tf.nn.conv2d(image, tf.ones((3, 3, 64, 64)), 1, "SAME")}
+
+    (product,) = litert_file.census(litert_file.LitertConverter(function).convert("fp32")).products
+    assert product.macs == 256 * 256 * 64 * 64 * 9 > 2**31
+
+
 def test_operations_that_are_not_litert_are_named():
     @tf.function(input_signature=[tf.TensorSpec((1, 4, 4, 3), name="image")], autograph=False)
     def function(image):

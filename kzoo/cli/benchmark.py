@@ -109,6 +109,7 @@ def _contenders(name: str, folder: Path, args: argparse.Namespace) -> list[Conte
         calibration=calibration,
         dataset=measured,
         threads=args.threads,
+        progress=_say,
     )
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kzoo.export.runners import open_artifact
     from kzoo.export.sidecar import read_sidecar
     from kzoo.export.target import Target
-    from kzoo.export.verification import LIMITS, Limits, Verification
+    from kzoo.export.verification import LIMITS, Limits, Verification, VerificationError
 
 # `kzoo doctor` reads the tables of kzoo.export.tensorrt, for which it need not wait for TensorFlow.
 _MODULE_OF = {
@@ -23,6 +23,7 @@ _MODULE_OF = {
     "Limits": "verification",
     "Target": "target",
     "Verification": "verification",
+    "VerificationError": "verification",
     "export_model": "export",
     "open_artifact": "runners",
     "read_sidecar": "sidecar",
@@ -33,6 +34,7 @@ __all__ = [
     "Limits",
     "Target",
     "Verification",
+    "VerificationError",
     "export_model",
     "open_artifact",
     "read_sidecar",

@@ -21,7 +21,7 @@ from kzoo.export.peak_memory import peak_memory
 from kzoo.export.pictures import scaled
 from kzoo.export.runners import Runner, open_artifact
 from kzoo.export.target import SUFFIXES, Precision, Target
-from kzoo.export.verification import predictor, reference
+from kzoo.export.verification import VerificationError, predictor, reference
 from kzoo.files import atomic_write
 
 if TYPE_CHECKING:
@@ -102,8 +102,12 @@ def contenders(
     calibration: Path | Dataset | None = None,
     dataset: Dataset | None = None,
     threads: int | None = None,
+    progress: Callable[[str], None] = lambda text: None,
 ) -> list[Contender]:
-    """A network in each format, exported into `folder` (`export_model`'s arguments); `dataset` is measured on, too."""
+    """A network in each format, exported into `folder` (`export_model`'s arguments); `dataset` is measured on, too.
+
+    A form that does not pass the gate is left out; `progress` is told why.
+    """
     refinement = deployed_refinement(model, refine, refine_stride)
     found = []
     macs: int | None = None
@@ -115,16 +119,20 @@ def contenders(
             found.append(Contender(row, _frozen(model, refinement), size))
         else:
             path = folder / f"{name}_{size[0]}x{size[1]}_{precision}{_suffix(format)}"
-            done = export_model(
-                model,
-                path,
-                size=size,
-                precision=precision,
-                refine=refine,
-                refine_stride=refine_stride,
-                calibration=calibration,
-                pictures=dataset,
-            )
+            try:
+                done = export_model(
+                    model,
+                    path,
+                    size=size,
+                    precision=precision,
+                    refine=refine,
+                    refine_stride=refine_stride,
+                    calibration=calibration,
+                    pictures=dataset,
+                )
+            except VerificationError as refused:
+                progress(f"left out: {refused}")
+                continue
             macs = done.census.macs if done.census is not None else macs
             row = replace(row, megabytes=path.stat().st_size / 1e6, peak=peak_memory(path, size, "float32", threads))
             found.append(Contender(row, open_artifact(path, threads), size))

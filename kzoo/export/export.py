@@ -23,7 +23,7 @@ from kzoo.export.runners import open_artifact
 from kzoo.export.sensitive import float_layers
 from kzoo.export.sidecar import describe, sidecar_path, write_sidecar
 from kzoo.export.target import DEFAULT_OPSET, Format, Precision, Target, format_of
-from kzoo.export.verification import LIMITS, Verification, verify
+from kzoo.export.verification import LIMITS, Verification, VerificationError, verify
 
 if TYPE_CHECKING:
     from kzoo.data import Dataset
@@ -89,7 +89,7 @@ def export_model(
 
     Raises:
         ValueError: options that do not go together, a CRF that no format holds, an operation that the format or a
-            TensorRT does not have, or an artefact that is not the network: nothing is written then.
+            TensorRT does not have; as VerificationError an artefact that is not the network. Nothing is written then.
         FileNotFoundError: no such folder of pictures.
         MissingPackageError: of an extra that the format needs.
     """
@@ -113,7 +113,7 @@ def export_model(
             lint(temporary, version)
         verification = verify(model, refinement, target, open_artifact(temporary), judged_by)
         if breaches := verification.breaches(LIMITS[target.precision]):
-            raise ValueError(
+            raise VerificationError(
                 f"{path.name} would not be the network that it comes from, and was not written: on "
                 f"{verification.pictures} pictures of {verification.source} {'; '.join(breaches)}."
             )

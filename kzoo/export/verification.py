@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from kzoo.models import Segmenter
 
 
+class VerificationError(ValueError):
+    """An artefact that breaks a limit, and so was not written."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What an artefact may differ from its network by; None is not judged.

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from kzoo.cli import main
+from kzoo.export import LIMITS, Limits
 
 
 def test_an_onnx_for_the_oldest_jetson(tmp_path, capsys):
@@ -60,3 +61,12 @@ def test_the_benchmark_writes_table_and_artefacts(tmp_path, capsys):
     assert main(["benchmark", str(artefact), "--rounds", "2"]) == 0
     assert main(["benchmark", "encnet_mnv2_animals", "--formats", "onyx"]) == 2
     assert "There is no format 'onyx'" in capsys.readouterr().err
+
+
+def test_the_benchmark_goes_on_without_a_form_that_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(LIMITS, "fp32", Limits(0.0, 1.0, None))
+    words = ["benchmark", "encnet_mnv2_animals", "--size", "64x96", "--formats", "keras", "litert:fp32"]
+    assert main([*words, "--rounds", "2", "-o", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert "left out: encnet_mnv2_animals_64x96_fp32.tflite would not be the network" in printed.err
+    assert len(printed.out.splitlines()) == 3 and not list(tmp_path.glob("*.tflite"))

@@ -20,6 +20,8 @@ _HALF = {"EncNet": ("encoding/",)}
 # In int8 the two matrix products, which are most of its arithmetic, can be quantised: their ranges are calibrated.
 _INT8 = {
     "CaGNet": ("contextual_module/.*Sigmoid",),
+    # Single layers cost little; all of them in int8 0.7 points of mIoU, and 0.4 with the first of them in float.
+    "DeepLabV1": ("preprocessing/", "Conv1(_relu)?/"),
     "EncNet": ("encoding/(?!.*MatMul)", "encoding_bn/"),
     "SANet": ("attention_c[1-4]/.*Sigmoid",),
 }

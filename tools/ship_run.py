@@ -159,13 +159,15 @@ def provenance(config: TrainConfig, info: RunInfo, recipe: str, name: str) -> Tr
 
 def licence(config: TrainConfig) -> Licence:
     """The terms that follow from the data and the starting point, another network of the zoo or a backbone."""
-    if config.model.init is not None:
-        return get_card(config.model.init).licence
     data = DATA_TERMS.get(config.data.dataset)
     if data is None:
         raise SystemExit(f"No terms are known for the dataset {config.data.dataset!r}: add them to DATA_TERMS.")
     backbone = str(config.model.args.get("backbone"))
     start = "fresh weights"
+    if config.model.init is not None:
+        before = get_card(config.model.init).licence
+        start = f"{config.model.init} ({(before.notice or '').rstrip('.')})"
+        data = data if before.data == data else f"{before.data}; {data}"
     if config.model.backbone_weights:
         start = STARTING_POINTS.get(backbone, "")
         if not start:

@@ -13,6 +13,7 @@ import yaml
 import kzoo
 from kzoo.crf import load_preset
 from kzoo.models import create_model
+from kzoo.training.config import load_config
 from kzoo.training.run_folder import RunInfo, write_info
 from kzoo.zoo import loading, read_card, registry
 
@@ -114,6 +115,15 @@ def test_a_run_becomes_a_network_of_the_zoo(tool: ModuleType, run: Path, tmp_pat
 def test_errors(tool: ModuleType, run: Path, arguments: list[str], message: str) -> None:
     with pytest.raises(SystemExit, match=message):
         tool.main([str(run), "tiny", *arguments])
+
+
+def test_a_network_that_started_from_another_has_the_terms_of_both(tool: ModuleType, tmp_path: Path) -> None:
+    card = REPOSITORY / "kzoo" / "zoo" / "cards" / "encnet_mnv2_camvid.yaml"
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / card.name).write_text(card.read_text())
+    licence = tool.licence(load_config(REPOSITORY / "zoo_configs" / "voc_animals" / "finetune.yaml"))
+    assert "CamVid" in licence.data and "PASCAL VOC 2012" in licence.data
+    assert "started from encnet_mnv2_camvid (Trained by the kzoo authors on CamVid" in licence.notice
 
 
 def test_too_large_networks_are_refused(tool: ModuleType, run: Path, monkeypatch: Any, tmp_path: Path) -> None:

@@ -28,8 +28,9 @@ class Crop(keras.layers.Layer):
 
     def call(self, inputs: Any, reference: Any) -> Any:
         known, dynamic = reference.shape[1:3], tf.shape(reference)
-        size = [dynamic[axis + 1] if side is None else side for axis, side in enumerate(known)]
-        x = tf.slice(inputs, [0, self.offset, self.offset, 0], [-1, *size, -1])
+        ends = [self.offset + (dynamic[axis + 1] if side is None else side) for axis, side in enumerate(known)]
+        # Not tf.slice, which names all four axes: tf2onnx would wrap it into transpositions.
+        x = inputs[:, self.offset : ends[0], self.offset : ends[1]]
         x.set_shape(self.compute_output_shape(inputs.shape, reference.shape))
         return x
 

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 
 from kzoo.cli.quiet import import_tensorflow
-from kzoo.export.tensorrt import Check, devices, doctor
+from kzoo.export.environment import Check, devices, doctor
 
 HELP = "Show what is installed, which exports work, and what a JetPack takes."
 

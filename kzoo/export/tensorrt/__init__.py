@@ -12,14 +12,12 @@ from kzoo.lazy import lazy_names
 
 if TYPE_CHECKING:
     from kzoo.export.tensorrt.compile import CompileReport, ParseError, compile_onnx
-    from kzoo.export.tensorrt.environment import Check, devices, doctor
     from kzoo.export.tensorrt.linter import Finding, check_tensorrt, lint
     from kzoo.export.tensorrt.versions import BOARDS, VERSIONS, Board, TensorRT, for_jetpack, for_tensorrt
 
 _MODULE_OF = {
     "BOARDS": "versions",
     "Board": "versions",
-    "Check": "environment",
     "CompileReport": "compile",
     "Finding": "linter",
     "ParseError": "compile",
@@ -27,8 +25,6 @@ _MODULE_OF = {
     "VERSIONS": "versions",
     "check_tensorrt": "linter",
     "compile_onnx": "compile",
-    "devices": "environment",
-    "doctor": "environment",
     "for_jetpack": "versions",
     "for_tensorrt": "versions",
     "lint": "linter",
@@ -37,15 +33,12 @@ __all__ = [
     "BOARDS",
     "VERSIONS",
     "Board",
-    "Check",
     "CompileReport",
     "Finding",
     "ParseError",
     "TensorRT",
     "check_tensorrt",
     "compile_onnx",
-    "devices",
-    "doctor",
     "for_jetpack",
     "for_tensorrt",
     "lint",

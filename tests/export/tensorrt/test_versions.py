@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from kzoo.export.tensorrt import BOARDS, VERSIONS, for_jetpack, for_tensorrt
@@ -56,3 +58,16 @@ def test_unknown_versions_are_told_what_is_known(look_up, name, words):
     with pytest.raises(ValueError) as error:
         look_up(name)
     assert all(word in str(error.value) for word in words)
+
+
+def test_the_documents_tables_are_ours():
+    root = Path(__file__).resolve().parents[3]
+    guide, board = (root / name for name in ("docs/deployment.md", "deploy/jetson/README.md"))
+    for version in VERSIONS:
+        first, last = version.jetpacks[0], version.jetpacks[-1]
+        inputs = ", ".join(sorted({"float32", "uint8"} & version.io_types))
+        cells = [first if first == last else f"{first} to {last}", version.l4t, version.release]
+        cells += [", ".join(version.boards), str(version.advised_opset)]
+        cells += ["fp32" if version.before("10.0") else "fp16", inputs]
+        assert f"| {' | '.join(cells)} |" in guide.read_text()
+        assert f"| {version.name} |" in board.read_text() or f"| {version.release} |" in board.read_text()

@@ -10,7 +10,9 @@ import pytest
 
 import kzoo
 from kzoo.cli import main
-from kzoo.export.tensorrt import VERSIONS, devices, doctor, environment
+from kzoo.export import environment
+from kzoo.export.environment import devices, doctor
+from kzoo.export.tensorrt import VERSIONS
 
 
 @pytest.fixture
@@ -137,6 +139,6 @@ def test_command_without_tensorflow(monkeypatch, capsys):
 def test_versions_need_no_imports():
     code = (
         "import sys; sys.modules['onnx'] = sys.modules['tensorrt_rtx'] = None\n"
-        "from kzoo.export.tensorrt import doctor; doctor('6.2'); sys.exit(40 + ('tensorflow' in sys.modules))"
+        "from kzoo.export.environment import doctor; doctor('6.2'); sys.exit(40 + ('tensorflow' in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 40

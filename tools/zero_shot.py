@@ -2,12 +2,16 @@
 
     python tools/zero_shot.py methods     # trains what is missing, then prints the table
     python tools/zero_shot.py ablation    # CaGNet without one of its parts at a time
+    python tools/zero_shot.py added       # a class that comes after training, by its word alone
     python tools/zero_shot.py methods --runs DIR
 
 A split's features are trained once, without any picture of its unseen classes, and all methods start from them
 (`zoo_configs/voc_animals/zero_shot/`). Killed and started again, it goes on where it stopped. Results are those of the
 last step on the val split (whole image, single scale, all classes competing everywhere). Chance is the expected IoU of
 labels drawn uniformly from the 7 classes; the supervised network has the features' recipe and all pictures.
+
+The calibrated SPNet is the same network, the logits of whose seen classes are lowered by the CALIBRATION that has the
+highest hIoU on the first split, on both splits.
 
 References: Gu et al., Context-aware Feature Generation for Zero-shot Semantic Segmentation, ACM MM 2020; Bucher et al.,
 Zero-Shot Semantic Segmentation, NeurIPS 2019; Xian et al., Semantic Projection Network, CVPR 2019.
@@ -22,14 +26,20 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 RECIPES = Path(__file__).resolve().parents[1] / "zoo_configs" / "voc_animals" / "zero_shot"
 SPLITS = (("sheep",), ("cow", "cat"))
 SEEDS = (1, 2)
+EMBEDDINGS = ("embeddings/spnet__voc12__word2vec.npy", "embeddings/spnet__voc12__fasttext.npy")
+LABELS = "embeddings/labels_voc12.txt"
+CALIBRATED = "SPNet, calibrated"
+CALIBRATIONS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 METHODS: dict[str, tuple[str, dict[str, object]]] = {
     "SPNet": ("spnet", {}),
+    CALIBRATED: ("spnet", {}),
     "ZS3Net": ("zs3net", {}),
     "CaGNet": ("cagnet", {}),
 }
@@ -43,23 +53,45 @@ ABLATION: dict[str, tuple[str, dict[str, object]]] = {
 }
 
 
+def kzoo(*arguments: object) -> None:
+    """Runs a command in a process of its own."""
+    command = [sys.executable, "-m", "kzoo", *map(str, arguments)]
+    subprocess.run(command, check=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+
+
 def train(recipe: str, folder: Path, settings: dict[str, object]) -> dict[str, float]:
-    """IoU by class of a run, which is trained in a process of its own if it is not there."""
+    """IoU by class of a run, which is trained if it is not there."""
     if not (folder / "results.json").exists():
-        command = [
-            sys.executable,
-            "-m",
-            "kzoo",
-            "train",
-            str(RECIPES / f"{recipe}.yaml"),
-            "--quiet",
-            "--run",
-            str(folder),
-        ]
-        for key, value in settings.items():
-            command += ["--set", f"{key}={value}"]
-        subprocess.run(command, check=True, env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"})
+        changes = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        kzoo("train", RECIPES / f"{recipe}.yaml", "--quiet", "--run", folder, *changes)
     return json.loads((folder / "results.json").read_text())["val_iou"]
+
+
+def with_calibrations(folder: Path, unseen: tuple[str, ...]) -> dict[float, dict[str, float]]:
+    """IoU by class of a run for each of `CALIBRATIONS`."""
+    path = folder / "calibrations.json"
+    if not path.exists():
+        from kzoo.files import atomic_write
+        from kzoo.inference import predict_logits
+        from kzoo.metrics import confusion_matrix
+        from kzoo.zoo import open_model
+
+        dataset, model = val(), open_model(folder)
+        names = dataset.labels.class_names
+        is_seen = np.array([name not in unseen for name in names])
+        counts = np.zeros((len(CALIBRATIONS), len(names), len(names)), np.int64)
+        for index in range(len(dataset)):
+            image, mask = dataset.read(index)
+            logits = predict_logits(model, image)
+            for place, calibration in enumerate(CALIBRATIONS):
+                labels = (logits - calibration * is_seen).argmax(axis=-1)
+                counts[place] += confusion_matrix(mask, labels, len(names), dataset.labels.ignore_label)
+        correct = np.diagonal(counts, axis1=1, axis2=2)
+        iou = correct / np.maximum(1, counts.sum(axis=1) + counts.sum(axis=2) - correct)
+        found = [dict(zip(names, values, strict=True)) for values in iou.tolist()]
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps(found))
+    return dict(zip(CALIBRATIONS, json.loads(path.read_text()), strict=True))
 
 
 def scores(iou: dict[str, float], unseen: tuple[str, ...]) -> tuple[float, float, float]:
@@ -69,12 +101,21 @@ def scores(iou: dict[str, float], unseen: tuple[str, ...]) -> tuple[float, float
     return others, ours, 2 * others * ours / (others + ours) if others + ours else 0.0
 
 
-def chance() -> dict[str, float]:
-    """The expected IoU of each class where every pixel's class is drawn uniformly."""
-    from kzoo.data import open_dataset
+def resolve(name: str) -> Path:
     from kzoo.training.config import resolve_data_path
 
-    dataset = open_dataset("voc_animals", resolve_data_path("voc_animals"), "val")
+    return resolve_data_path(name)
+
+
+def val() -> Any:
+    from kzoo.data import open_dataset
+
+    return open_dataset("voc_animals", resolve("voc_animals"), "val")
+
+
+def chance() -> dict[str, float]:
+    """The expected IoU of each class where every pixel's class is drawn uniformly."""
+    dataset = val()
     names = dataset.labels.class_names
     counts = sum(np.bincount(dataset.read_mask(i).ravel(), minlength=256)[: len(names)] for i in range(len(dataset)))
     share, guess = counts / counts.sum(), 1 / len(names)
@@ -94,34 +135,79 @@ def row(title: str, runs: list[list[tuple[float, float, float]]]) -> str:
     return "| " + " | ".join([*cells, f"{100 * statistics.mean(harmonic):.1f}"]) + " |"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=("methods", "ablation"), help="which table")
-    parser.add_argument("--runs", type=Path, default=Path("runs/zero_shot"), help="folder of the run folders")
-    args = parser.parse_args()
-    rows, seeds = (METHODS, SEEDS) if args.table == "methods" else (ABLATION, SEEDS[:1])
+def run_of(runs: Path, recipe: str, unseen: tuple[str, ...], seed: int, settings: dict[str, object]) -> Path:
+    """The folder of a method's run on a split, which is trained, on the split's features, if it is not there."""
+    name, words = "_".join(unseen), f"[{', '.join(unseen)}]"
+    features = runs / f"features_{name}"
+    train("features", features, {"zero_shot.unseen": words})
+    changes = [f"{key.rpartition('.')[2]}_{value}" for key, value in settings.items()]
+    folder = runs / "_".join([recipe, name, *changes, f"seed{seed}"])
+    own = {"zero_shot.unseen": words, "model.init": features, "train.seed": seed}
+    train(recipe, folder, {**own, **settings})
+    return folder
 
+
+def compare(rows: dict[str, tuple[str, dict[str, object]]], seeds: tuple[int, ...], runs: Path) -> None:
+    """Prints a table's rows, one for each network."""
     found: dict[str, list[list[tuple[float, float, float]]]] = {title: [[] for _ in SPLITS] for title in rows}
+    chosen = 0.0
     for seed in seeds:  # seed by seed, so that an early stop leaves whole comparisons
         for place, unseen in enumerate(SPLITS):
-            name, words = "_".join(unseen), f"[{', '.join(unseen)}]"
-            features = args.runs / f"features_{name}"
-            train("features", features, {"zero_shot.unseen": words})
             for title, (recipe, settings) in rows.items():
-                changes = [f"{key.rpartition('.')[2]}_{value}" for key, value in settings.items()]
-                folder = args.runs / "_".join([recipe, name, *changes, f"seed{seed}"])
-                own = {"zero_shot.unseen": words, "model.init": features, "train.seed": seed}
-                found[title][place].append(scores(train(recipe, folder, {**own, **settings}), unseen))
-
-    print(
-        "| network |"
-        + "".join(f" {', '.join(split)}: seen / unseen / hIoU | by seed |" for split in SPLITS)
-        + " hIoU |"
-    )
+                folder = run_of(runs, recipe, unseen, seed, settings)
+                iou = json.loads((folder / "results.json").read_text())["val_iou"]
+                if title == CALIBRATED:
+                    choices = with_calibrations(folder, unseen)
+                    if (seed, place) == (seeds[0], 0):
+                        chosen = max(choices, key=lambda calibration: scores(choices[calibration], unseen)[2])
+                    iou = choices[chosen]
+                found[title][place].append(scores(iou, unseen))
+    splits = "".join(f" {', '.join(split)}: seen / unseen / hIoU | by seed |" for split in SPLITS)
+    print(f"| network |{splits} hIoU |")
     print("|---|" + "---|---|" * len(SPLITS) + "---|")
-    for title, runs in found.items():
-        print(row(title, runs))
-    if args.table == "methods":
+    for title, values in found.items():
+        print(row(title if title != CALIBRATED else f"SPNet, calibrated by {chosen:g}", values))
+
+
+def added(runs: Path) -> None:
+    """Prints the IoU of a class that is added to a network which was trained without a picture of it.
+
+    The features are those of the split in which both classes are unseen; the network learns one as an unseen class and
+    does not know of the other.
+    """
+    by_chance, both = chance(), SPLITS[1]
+    vectors = [resolve(name) for name in EMBEDDINGS]
+    print("| network | added | IoU | chance | seen | unseen | unseen before |")
+    print("|---|---|---|---|---|---|---|")
+    for later, unseen in (both, both[::-1]):
+        for title, recipe in (("SPNet", "spnet"), ("ZS3Net", "zs3net"), ("CaGNet", "cagnet")):
+            folder, grown = runs / f"{recipe}_{unseen}_before_{later}", runs / f"{recipe}_{unseen}_then_{later}.keras"
+            split = {"zero_shot.unseen": f"[{unseen}]", "zero_shot.ignored": f"[{later}]"}
+            own = {"zero_shot.ignored_pictures": "drop", "model.init": runs / f"features_{'_'.join(both)}"}
+            before = train(recipe, folder, {**split, **own})
+            if not grown.exists():
+                words = [word for path in vectors for word in ("--vectors", path)]
+                kzoo("zeroshot", "add", folder, "--class", later, *words, "--labels", resolve(LABELS), "-o", grown)
+            results = grown.with_suffix(".json")
+            if not results.exists():
+                kzoo("eval", grown, "--data", resolve("voc_animals"), "--split", "val", "--json", results)
+            iou = json.loads(results.read_text())["iou"]
+            seen = statistics.mean(value for name, value in iou.items() if name not in both)
+            cells = [iou[later], by_chance[later], seen, iou[unseen], before[unseen]]
+            print("| " + " | ".join([title, later, *(f"{100 * value:.1f}" for value in cells)]) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table", choices=("methods", "ablation", "added"), help="which table")
+    parser.add_argument("--runs", type=Path, default=Path("runs/zero_shot"), help="folder of the run folders")
+    args = parser.parse_args()
+    if args.table == "added":
+        added(args.runs)
+    elif args.table == "ablation":
+        compare(ABLATION, SEEDS[:1], args.runs)
+    else:
+        compare(METHODS, SEEDS, args.runs)
         supervised = train("features", args.runs / "supervised", {"zero_shot": "null"})
         for title, iou in (("supervised", supervised), ("chance", chance())):
             print(row(title, [[scores(iou, unseen)] for unseen in SPLITS]))

@@ -28,6 +28,8 @@ class ZeroShotSection:
             classes in their order.
         unseen_pictures: what becomes of training pictures with an unseen class: `drop` leaves them out, `error`
             refuses them, `ignore` takes them with those pixels unlabelled.
+        ignored_pictures: the same of training pictures with an ignored class. `drop` is for a class that is to be added
+            afterwards, of which the network shall have seen nothing.
         generator_learning_rate, discriminator_learning_rate: of Adam, for the networks that have these parts.
     """
 
@@ -36,6 +38,7 @@ class ZeroShotSection:
     embeddings: tuple[str, ...] = ()
     embedding_labels: str | None = None
     unseen_pictures: Literal["drop", "error", "ignore"] = "drop"
+    ignored_pictures: Literal["drop", "error", "ignore"] = "ignore"
     generator_learning_rate: float = 2e-4
     discriminator_learning_rate: float = 2.5e-4
 
@@ -95,14 +98,15 @@ def resolved(config: TrainConfig, class_names: tuple[str, ...]) -> TrainConfig:
 
 
 def seen_pictures(config: TrainConfig, train_set: Dataset) -> Dataset:
-    """The training split as the recipe lets unseen classes into it."""
+    """The training split as the recipe lets unseen and ignored classes into it."""
     from kzoo.data.unseen import without_classes
 
     section = config.zero_shot
     if section is None:
         return train_set
     split = section.split(train_set.labels.class_names)
-    return without_classes(train_set, split.unseen_indices, section.unseen_pictures)
+    without_unseen = without_classes(train_set, split.unseen_indices, section.unseen_pictures)
+    return without_classes(without_unseen, split.ignored_indices, section.ignored_pictures)
 
 
 def evaluated_classes(config: TrainConfig, val_set: Dataset) -> Dataset:

@@ -7,7 +7,9 @@ import pytest
 from PIL import Image
 
 from kzoo.cli import main
+from kzoo.data import open_dataset
 from kzoo.training import load_config, train
+from kzoo.training.zero_shot import seen_pictures
 from kzoo.zoo import open_model
 
 RECIPE = """
@@ -132,6 +134,15 @@ def test_a_network_starts_from_the_features_of_another(recipe, tmp_path):
     for part in ("backbone", "head"):
         for one, other in zip(getattr(trunk, part).weights, getattr(network, part).weights, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(("policy", "left"), [("", 10), ("\n  ignored_pictures: drop", 8)])
+def test_pictures_of_ignored_classes(recipe, policy, left):
+    changed(recipe, "unseen: [ball]", f"unseen: [box]\n  unseen_pictures: ignore\n  ignored: [ball]{policy}")
+    config = load_config(recipe)
+    data = seen_pictures(config, open_dataset("folder", config.data.root, "train"))
+    assert len(data) == left
+    assert {int(label) for index in range(left) for label in np.unique(data.read(index)[1])} == {0, 255}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,10 @@ DATA_TERMS = {
 STARTING_POINTS = {
     "mobilenet_v2": "MobileNetV2's ImageNet weights, The TensorFlow Authors, Apache-2.0",
 }
+VECTOR_TERMS = {  # by the first part of the file's name
+    "spnet": "as SPNet's authors distribute them, MIT",
+    "zs3": "as ZS3Net's authors distribute them, Apache-2.0",
+}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -162,21 +166,33 @@ def licence(config: TrainConfig) -> Licence:
     data = DATA_TERMS.get(config.data.dataset)
     if data is None:
         raise SystemExit(f"No terms are known for the dataset {config.data.dataset!r}: add them to DATA_TERMS.")
-    backbone = str(config.model.args.get("backbone"))
+    backbone, init = str(config.model.args.get("backbone")), config.model.init
     start = "fresh weights"
-    if config.model.init is not None:
-        before = get_card(config.model.init).licence
-        start = f"{config.model.init} ({(before.notice or '').rstrip('.')})"
+    if init is not None:
+        # A run, which is a step on the way to this one, or a network of the zoo.
+        is_run = (Path(init) / CONFIG).exists()
+        before = licence(load_config(Path(init) / CONFIG)) if is_run else get_card(init).licence
+        start = f"{'a run' if is_run else init} ({(before.notice or '').rstrip('.')})"
         data = data if before.data == data else f"{before.data}; {data}"
     if config.model.backbone_weights:
         start = STARTING_POINTS.get(backbone, "")
         if not start:
             raise SystemExit(f"No terms are known for the weights of {backbone!r}: add them to STARTING_POINTS.")
+    words = "" if config.zero_shot is None else vector_terms(config.zero_shot.embeddings)
     return Licence(
         weights="Apache-2.0 as far as kzoo's authors have rights in them; mind the data's terms",
         data=data,
-        notice=f"Trained by the kzoo authors on {data}; started from {start}.",
+        notice=f"Trained by the kzoo authors on {data}; started from {start}{words}.",
     )
+
+
+def vector_terms(files: tuple[str, ...]) -> str:
+    """Whose word vectors are among a zero-shot network's weights."""
+    sources = {file: VECTOR_TERMS.get(Path(file).name.partition("__")[0]) for file in files}
+    unknown = [file for file, terms in sources.items() if terms is None]
+    if unknown:
+        raise SystemExit(f"No terms are known for the word vectors {unknown}: add them to VECTOR_TERMS.")
+    return "".join(f"; with word vectors {terms}" for terms in dict.fromkeys(sources.values()))
 
 
 def read_results(args: argparse.Namespace) -> list[Result]:

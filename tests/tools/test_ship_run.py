@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -124,6 +125,20 @@ def test_a_network_that_started_from_another_has_the_terms_of_both(tool: ModuleT
     licence = tool.licence(load_config(REPOSITORY / "zoo_configs" / "voc_animals" / "finetune.yaml"))
     assert "CamVid" in licence.data and "PASCAL VOC 2012" in licence.data
     assert "started from encnet_mnv2_camvid (Trained by the kzoo authors on CamVid" in licence.notice
+
+
+def test_a_zero_shot_network_has_the_terms_of_its_features_and_words(tool: ModuleType, tmp_path: Path) -> None:
+    recipes = REPOSITORY / "zoo_configs" / "voc_animals" / "zero_shot"
+    (tmp_path / "config.yaml").write_text((recipes / "features.yaml").read_text())
+    config = load_config(recipes / "cagnet.yaml")
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, init=str(tmp_path)))
+    notice = tool.licence(config).notice
+    assert "started from a run (Trained by the kzoo authors on PASCAL VOC 2012" in notice
+    assert "MobileNetV2's ImageNet weights, The TensorFlow Authors, Apache-2.0); with word vectors as SPNet's" in notice
+    assert notice.count("word vectors") == 1
+    section = dataclasses.replace(config.zero_shot, embeddings=("mine.npy",))
+    with pytest.raises(SystemExit, match=r"No terms are known for the word vectors \['mine.npy'\]"):
+        tool.licence(dataclasses.replace(config, zero_shot=section))
 
 
 def test_too_large_networks_are_refused(tool: ModuleType, run: Path, monkeypatch: Any, tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def _train(
         optimizer = build_optimizer(config.optimizer, model, config.train.epochs, steps)
         model.compile(optimizer=optimizer, **further_optimizers(config, model))
         model.build_optimizers()
+        model.expect_steps(steps * config.train.epochs)
 
     path = folder / CONFIG
     if not path.exists():  # only now: a recipe that does not fit leaves no folder behind

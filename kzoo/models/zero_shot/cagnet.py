@@ -45,7 +45,8 @@ class CaGNet(ZeroShotSegmenter):
         fake_weight: weight of the classification of generated features in `finetune`.
         unseen_share: share of pixels of unseen classes in `finetune`.
         phase_steps: steps of a turn. Training that ends in `train` ends with a classifier that leans to the seen
-            classes: let its steps be a multiple of two turns.
+            classes: let its steps be a multiple of two turns, or say how many there will be (`expect_steps`), as
+            `kzoo train` does.
         Others: see `ZeroShotSegmenter`.
 
     Reference: Gu et al., Context-aware Feature Generation for Zero-shot Semantic Segmentation, ACM MM 2020,

@@ -73,6 +73,7 @@ class ZeroShotSegmenter(Segmenter):
         )
         # In which turns training goes, and how many steps each takes before the next one comes; none is Keras' own way.
         self.phases: dict[str, int] = {}
+        self._steps_ahead = 0  # of the first phase, before the turns begin
         self.unseen, self.ignored = tuple(sorted(unseen)), tuple(sorted(ignored))
         self.seen = tuple(label for label in range(self.num_classes) if label not in (*self.unseen, *self.ignored))
         self._check_split()
@@ -277,11 +278,21 @@ class ZeroShotSegmenter(Segmenter):
 
         def train(iterator: Any) -> Any:
             # A graph is traced at its first call, so that the phase must be set at the time.
-            self.phase = turns[int(ops.convert_to_numpy(self.steps_done)) % len(turns)]
+            done = int(ops.convert_to_numpy(self.steps_done))
+            self.phase = turns[max(0, done - self._steps_ahead) % len(turns)]
             return functions[self.phase](iterator)
 
         self.train_function = train
         return train
+
+    def expect_steps(self, steps: int) -> None:
+        """Arranges the turns so that training ends with a whole one of the last phase: what is over comes first.
+
+        Training that ends in another phase ends with a classifier that leans to the seen classes. Fewer steps than each
+        phase takes once change nothing.
+        """
+        turns = sum(self.phases.values())
+        self._steps_ahead = steps % turns if 0 < turns <= steps else 0
 
     @property
     def steps_done(self) -> Any:

@@ -174,6 +174,23 @@ def test_cagnet_goes_in_turns_and_finetuning_leaves_the_network_alone(tiny_backb
     assert turns == [[True] * 3] * 2 + [[False, True, True]] * 2 + [[True] * 3] * 2
 
 
+@pytest.mark.parametrize(
+    ("steps", "phases"), [(7, "train train train train finetune finetune"), (3, "train train finetune")]
+)
+def test_what_is_over_of_the_turns_comes_first(tiny_backbone, steps, phases):
+    """With 7 steps and turns of 2 the last turn is a whole one; too few steps for that change nothing."""
+    model = make(CaGNet, tiny_backbone, phase_steps=2)
+    model.compile("sgd")
+    model.expect_steps(steps)
+    images, masks = data(2)
+    taken = []
+    for _ in range(steps):
+        model.fit(images, masks, batch_size=2, verbose=0)
+        taken.append(model.phase)
+    phases = phases.split()
+    assert taken == ["train"] * (steps - len(phases)) + phases
+
+
 def test_cagnet_stacks_words_of_unseen_classes_by_their_share(tiny_backbone):
     model = make(CaGNet, tiny_backbone, unseen_share=0.25)
     classes = np.array(model._stacked_classes(np.zeros((16, 250, 250), "int32")))

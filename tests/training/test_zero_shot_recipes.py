@@ -63,12 +63,12 @@ def test_a_recipe_and_its_card_are_one_network(name: str):
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if "cagnet" in name])
-def test_cagnet_first_only_trains_and_then_ends_in_a_finetune_turn(name: str):
+def test_cagnet_first_only_trains_and_then_takes_turns(name: str):
     config = load_config(RECIPES / name)
     steps = TRAIN_PICTURES[config.data.dataset] // config.data.batch_size * config.train.epochs
     turn = config.model.args["phase_steps"]
     if "finetune" in name:
-        assert turn == 100 and steps % 200 > 125
+        assert turn == 100 and steps > 5_000
         assert config.model.args["freeze_features"] and config.optimizer.learning_rate <= 5e-5
     else:
         assert turn > steps > 39_000

@@ -53,7 +53,8 @@ GRAPHS = [
     pytest.param("encnet_r50c_ade20k_512x512_80k", {}, {}, marks=LONG),
     pytest.param("deeplab_largefov_vgg16_voc", {}, {"refine": "none"}, marks=LONG),
     pytest.param("deeplab_msc_vgg16_voc", {}, {}, marks=LONG),
-    pytest.param("crfrnn_vgg16_voc", {}, {"refine": "none"}, marks=LONG),
+    # With half the channels: at the full width this test takes more than 20 GB of memory.
+    pytest.param("crfrnn_vgg16_voc", {"backbone_args": {"width": 0.5}}, {"refine": "none"}, marks=LONG),
 ]
 # Of an ONNX, outside of Encoding and CRF: from NHWC to TensorRT's NCHW at the picture, and back at the logits.
 MOST_TRANSPOSES = 2

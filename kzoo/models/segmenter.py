@@ -242,8 +242,9 @@ class Segmenter(keras.Model):
         """Creates the optimizers' variables, so that a run's state can be read into them."""
         self.optimizer.build(self.segmentation_variables)
 
-    def expect_steps(self, steps: int) -> None:
-        """Says how many steps a training will take in all, to networks whose training goes in turns."""
+    def expect_steps(self, steps: int) -> int:
+        """How many of the steps that a training will take in all move `optimizer`: all of them."""
+        return steps
 
     def taken_from(self, other: Segmenter) -> list[Any]:
         """The weights that training takes from `other`: all."""

@@ -117,11 +117,14 @@ class AdamW(_LayerWise, keras.optimizers.Adam):
         return {**super().get_config(), "decay": self.decay}
 
 
-def build_optimizer(section: OptimizerSection, model: Any, epochs: int, steps_per_epoch: int) -> Any:
-    """The optimizer of a recipe, with the head's learning rate set for `model.head_variables`."""
+def build_optimizer(section: OptimizerSection, model: Any, epochs: int, steps_per_epoch: float) -> Any:
+    """The optimizer of a recipe, with the head's learning rate set for `model.head_variables`.
+
+    `steps_per_epoch` are those that move it: no whole number where phases take turns.
+    """
     schedule = PolySchedule(
         section.learning_rate,
-        epochs * steps_per_epoch,
+        round(epochs * steps_per_epoch),
         round(section.warmup_epochs * steps_per_epoch),
         section.poly_power,
         cosine=section.schedule == "cosine",

@@ -86,10 +86,10 @@ def _train(
     keras.utils.set_random_seed(config.train.seed)
     with strategy.scope():
         model = build_model(config, train_set)
-        optimizer = build_optimizer(config.optimizer, model, config.train.epochs, steps)
+        moving = model.expect_steps(steps * config.train.epochs)
+        optimizer = build_optimizer(config.optimizer, model, config.train.epochs, moving / config.train.epochs)
         model.compile(optimizer=optimizer, **further_optimizers(config, model))
         model.build_optimizers()
-        model.expect_steps(steps * config.train.epochs)
 
     path = folder / CONFIG
     if not path.exists():  # only now: a recipe that does not fit leaves no folder behind

@@ -61,6 +61,7 @@ class CaGNet(ZeroShotSegmenter):
         "discriminator_loss": "generated",
         "fake_ce_loss": "generated",
     }
+    RESTING: ClassVar[tuple[str, ...]] = ("finetune",)
 
     def __init__(
         self,

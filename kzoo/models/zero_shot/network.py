@@ -51,6 +51,8 @@ class ZeroShotSegmenter(Segmenter):
     """
 
     HEAD_OF_LOSS: ClassVar[dict[str, str]] = {"ce_loss": "logits"}
+    # The phases in which `optimizer` moves nothing.
+    RESTING: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -274,25 +276,34 @@ class ZeroShotSegmenter(Segmenter):
         for phase in self.phases:
             super().make_train_function(force=True)
             functions[phase] = self.train_function
-        turns = [phase for phase, steps in self.phases.items() for _ in range(steps)]
 
         def train(iterator: Any) -> Any:
             # A graph is traced at its first call, so that the phase must be set at the time.
-            done = int(ops.convert_to_numpy(self.steps_done))
-            self.phase = turns[max(0, done - self._steps_ahead) % len(turns)]
+            self.phase = self._phase_of(int(ops.convert_to_numpy(self.steps_done)))
             return functions[self.phase](iterator)
 
         self.train_function = train
         return train
 
-    def expect_steps(self, steps: int) -> None:
+    def expect_steps(self, steps: int) -> int:
         """Arranges the turns so that training ends with a whole one of the last phase: what is over comes first.
 
         Training that ends in another phase ends with a classifier that leans to the seen classes. Fewer steps than each
         phase takes once change nothing.
+
+        Returns: how many of the steps move `optimizer`, for its schedule.
         """
         turns = sum(self.phases.values())
         self._steps_ahead = steps % turns if 0 < turns <= steps else 0
+        return sum(self._phase_of(step) not in self.RESTING for step in range(steps))
+
+    def _phase_of(self, step: int) -> str:
+        place = max(0, step - self._steps_ahead) % max(1, sum(self.phases.values()))
+        for phase, steps in self.phases.items():
+            if place < steps:
+                return phase
+            place -= steps
+        return ""  # without phases
 
     @property
     def steps_done(self) -> Any:

@@ -67,31 +67,31 @@ def train(recipe: str, folder: Path, settings: dict[str, object]) -> dict[str, f
     return json.loads((folder / "results.json").read_text())["val_iou"]
 
 
-def with_calibrations(folder: Path, unseen: tuple[str, ...]) -> dict[float, dict[str, float]]:
-    """IoU by class of a run for each of `CALIBRATIONS`."""
+def with_calibrations(folder: Path, unseen: tuple[str, ...]) -> dict[float, tuple[float, float, float]]:
+    """Seen, unseen and harmonic mIoU of a run for each of `CALIBRATIONS`."""
     path = folder / "calibrations.json"
     if not path.exists():
         from kzoo.files import atomic_write
         from kzoo.inference import predict_logits
-        from kzoo.metrics import confusion_matrix
+        from kzoo.metrics import confusion_matrix, zero_shot_scores
+        from kzoo.models.zero_shot import ClassSplit
         from kzoo.zoo import open_model
 
         dataset, model = val(), open_model(folder)
-        names = dataset.labels.class_names
-        is_seen = np.array([name not in unseen for name in names])
-        counts = np.zeros((len(CALIBRATIONS), len(names), len(names)), np.int64)
+        split = ClassSplit(dataset.labels.class_names, unseen)
+        classes = len(split.class_names)
+        is_seen = np.isin(np.arange(classes), split.seen_indices)
+        counts = np.zeros((len(CALIBRATIONS), classes, classes), np.int64)
         for index in range(len(dataset)):
             image, mask = dataset.read(index)
             logits = predict_logits(model, image)
             for place, calibration in enumerate(CALIBRATIONS):
                 labels = (logits - calibration * is_seen).argmax(axis=-1)
-                counts[place] += confusion_matrix(mask, labels, len(names), dataset.labels.ignore_label)
-        correct = np.diagonal(counts, axis1=1, axis2=2)
-        iou = correct / np.maximum(1, counts.sum(axis=1) + counts.sum(axis=2) - correct)
-        found = [dict(zip(names, values, strict=True)) for values in iou.tolist()]
+                counts[place] += confusion_matrix(mask, labels, classes, dataset.labels.ignore_label)
+        found = [zero_shot_scores(matrix, split) for matrix in counts]
         with atomic_write(path) as temporary:
-            temporary.write_text(json.dumps(found))
-    return dict(zip(CALIBRATIONS, json.loads(path.read_text()), strict=True))
+            temporary.write_text(json.dumps([(each.seen_miou, each.unseen_miou, each.hiou) for each in found]))
+    return dict(zip(CALIBRATIONS, map(tuple, json.loads(path.read_text())), strict=True))
 
 
 def scores(iou: dict[str, float], unseen: tuple[str, ...]) -> tuple[float, float, float]:
@@ -135,14 +135,19 @@ def row(title: str, runs: list[list[tuple[float, float, float]]]) -> str:
     return "| " + " | ".join([*cells, f"{100 * statistics.mean(harmonic):.1f}"]) + " |"
 
 
+def features_of(runs: Path, unseen: tuple[str, ...]) -> Path:
+    """The folder of a split's features, which are trained if they are not there."""
+    folder = runs / f"features_{'_'.join(unseen)}"
+    train("features", folder, {"zero_shot.unseen": f"[{', '.join(unseen)}]"})
+    return folder
+
+
 def run_of(runs: Path, recipe: str, unseen: tuple[str, ...], seed: int, settings: dict[str, object]) -> Path:
     """The folder of a method's run on a split, which is trained, on the split's features, if it is not there."""
     name, words = "_".join(unseen), f"[{', '.join(unseen)}]"
-    features = runs / f"features_{name}"
-    train("features", features, {"zero_shot.unseen": words})
     changes = [f"{key.rpartition('.')[2]}_{value}" for key, value in settings.items()]
     folder = runs / "_".join([recipe, name, *changes, f"seed{seed}"])
-    own = {"zero_shot.unseen": words, "model.init": features, "train.seed": seed}
+    own = {"zero_shot.unseen": words, "model.init": features_of(runs, unseen), "train.seed": seed}
     train(recipe, folder, {**own, **settings})
     return folder
 
@@ -155,13 +160,14 @@ def compare(rows: dict[str, tuple[str, dict[str, object]]], seeds: tuple[int, ..
         for place, unseen in enumerate(SPLITS):
             for title, (recipe, settings) in rows.items():
                 folder = run_of(runs, recipe, unseen, seed, settings)
-                iou = json.loads((folder / "results.json").read_text())["val_iou"]
-                if title == CALIBRATED:
-                    choices = with_calibrations(folder, unseen)
-                    if (seed, place) == (seeds[0], 0):
-                        chosen = max(choices, key=lambda calibration: scores(choices[calibration], unseen)[2])
-                    iou = choices[chosen]
-                found[title][place].append(scores(iou, unseen))
+                if title != CALIBRATED:
+                    iou = json.loads((folder / "results.json").read_text())["val_iou"]
+                    found[title][place].append(scores(iou, unseen))
+                    continue
+                choices = with_calibrations(folder, unseen)
+                if (seed, place) == (seeds[0], 0):
+                    chosen = max(choices, key=lambda calibration: choices[calibration][2])
+                found[title][place].append(choices[chosen])
     splits = "".join(f" {', '.join(split)}: seen / unseen / hIoU | by seed |" for split in SPLITS)
     print(f"| network |{splits} hIoU |")
     print("|---|" + "---|---|" * len(SPLITS) + "---|")
@@ -183,7 +189,7 @@ def added(runs: Path) -> None:
         for title, recipe in (("SPNet", "spnet"), ("ZS3Net", "zs3net"), ("CaGNet", "cagnet")):
             folder, grown = runs / f"{recipe}_{unseen}_before_{later}", runs / f"{recipe}_{unseen}_then_{later}.keras"
             split = {"zero_shot.unseen": f"[{unseen}]", "zero_shot.ignored": f"[{later}]"}
-            own = {"zero_shot.ignored_pictures": "drop", "model.init": runs / f"features_{'_'.join(both)}"}
+            own = {"zero_shot.ignored_pictures": "drop", "model.init": features_of(runs, both)}
             before = train(recipe, folder, {**split, **own})
             if not grown.exists():
                 words = [word for path in vectors for word in ("--vectors", path)]

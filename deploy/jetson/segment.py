@@ -128,7 +128,7 @@ def segment_frames(
         if write != "overlays":
             folder = results.enter_context(whole(masks))
             folder.mkdir()
-        with contextlib.suppress(KeyboardInterrupt):
+        with frames.stopped_by_signals():
             for count, frame in enumerate(itertools.islice(frames, args.frames), 1):
                 mask, times = segmenter(frame)
                 start = time.perf_counter()
@@ -138,7 +138,7 @@ def segment_frames(
                     write_mask(folder / f"{count - 1:06d}.png", mask, sidecar)
                 timings.add(write=(time.perf_counter() - start) * 1e3, **times)
         if not count:
-            raise InputError(f"{stem} has no frames.")
+            raise KeyboardInterrupt if frames.stopped else InputError(f"{stem} has no frames.")
     print(f"{count} frame(s) in {args.out}; median ms: {timings}")
 
 

@@ -1,8 +1,11 @@
 """Frames of video files and cameras, and videos of overlays, through the board's OpenCV."""
 
+import contextlib
 import queue
 import re
+import signal
 import threading
+import time
 from pathlib import Path
 from typing import Any, Iterator, NamedTuple, Optional, Tuple
 
@@ -48,9 +51,10 @@ def gstreamer_pipeline(camera: Camera) -> str:
 
 
 class Frames:
-    """RGB frames, (H, W, 3) uint8, and how many of them a second."""
+    """RGB frames, (H, W, 3) uint8, and how many of them a second. They end when `stopped` is set."""
 
     rate = 0.0
+    stopped = False
 
     def __iter__(self) -> Iterator[np.ndarray]:
         raise NotImplementedError
@@ -58,6 +62,28 @@ class Frames:
     def close(self) -> None:
         """Gives the file or the camera back."""
         raise NotImplementedError
+
+    @contextlib.contextmanager
+    def stopped_by_signals(self) -> Iterator[None]:
+        """Within it the first Ctrl-C or SIGTERM ends the frames after the one in work; the next interrupts at once.
+
+        An exception in the middle of a frame would leave results of different lengths, or be lost: Python drops what
+        is raised in a callback from a C library, and with it the wish to stop.
+        """
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def stop(number: int, _: object) -> None:
+            self.stopped = True
+            signal.signal(number, handlers[number])
+
+        for number, handler in handlers.items():
+            if callable(handler):  # not where the shell has it ignored, as for jobs in the background
+                signal.signal(number, stop)
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
 
 
 class VideoFile(Frames):
@@ -71,7 +97,7 @@ class VideoFile(Frames):
         self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        while True:
+        while not self.stopped:
             read, frame = self._capture.read()
             if not read:
                 return
@@ -96,14 +122,18 @@ class CameraStream(Frames):
         self._thread.start()
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        while True:
+        latest = time.monotonic()
+        while not self.stopped:
             try:
-                frame = self._newest.get(timeout=self._camera.patience)
+                frame = self._newest.get(timeout=min(0.1, self._camera.patience))
             except queue.Empty:
+                if time.monotonic() - latest < self._camera.patience:
+                    continue
                 frame = None
             if frame is None:
                 raise CameraStoppedError(f"The {self._camera} delivers no more frames.")
             yield frame[:, :, ::-1]
+            latest = time.monotonic()
 
     def close(self) -> None:
         # A CSI camera that is not released cannot be opened again until its daemon is restarted.

@@ -1,11 +1,12 @@
 """What the scripts use of OpenCV: pictures and videos are BGR arrays as np.save writes them.
 
 FAKE_CAMERA is what a camera delivers: "3" frames and then no more, "3 hangs" and then silence, "endless" frames, or
-"none", where there is no camera.
+"none", where there is no camera. FAKE_WRITER "fails", or "interrupts" by Ctrl-C while it writes.
 """
 
 import itertools
 import os
+import signal
 import time
 
 import numpy as np
@@ -70,6 +71,8 @@ class VideoWriter:
     def write(self, frame):
         if (frame.shape[1], frame.shape[0]) != self._settings[2] or not frame.flags["C_CONTIGUOUS"]:
             raise ValueError("OpenCV would drop this frame")
+        if os.environ.get("FAKE_WRITER") == "interrupts":
+            os.kill(os.getpid(), signal.SIGINT)
         self._frames.append(frame.copy())
         open(self._path, "ab").close()
 

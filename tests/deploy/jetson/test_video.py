@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -113,19 +114,49 @@ def test_what_stops_a_camera_leaves_no_file(
     assert not os.listdir(tmp_path)
 
 
+def start_recording(board: Board, engine: Path, out: Path, camera: str, begun: str) -> subprocess.Popen[str]:
+    """segment.py on a camera, when it has made a file of `begun`'s form."""
+    process = board.start("segment.py", engine, "csi", "-o", out, FAKE_CAMERA=camera)
+    deadline = time.monotonic() + 60
+    while not list(out.parent.glob(begun)) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return process
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_completes_a_recording(
     number: signal.Signals, with_opencv: Board, engine: Path, tmp_path: Path
 ) -> None:
-    process = with_opencv.start("segment.py", engine, "csi", "-o", tmp_path / "out", FAKE_CAMERA="endless")
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("out/.partial-*")) and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
+    process = start_recording(with_opencv, engine, tmp_path / "out", "endless", "out/.partial-*")
     process.send_signal(number)
     done = finish(process)
     assert done.returncode == 0, done.stderr
     assert len(np.load(tmp_path / "out" / "csi0_overlay.mp4")["frames"]) >= 1
     assert len(os.listdir(tmp_path / "out")) == 1
+
+
+def test_an_interrupt_in_mid_frame_waits_for_its_end(with_opencv: Board, engine: Path, tmp_path: Path) -> None:
+    arguments = engine, "csi", "-o", tmp_path / "out", "--write", "both"
+    done = finish(with_opencv.start("segment.py", *arguments, FAKE_CAMERA="endless", FAKE_WRITER="interrupts"))
+    assert done.returncode == 0, done.stderr
+    assert "1 frame(s)" in done.stdout
+    assert len(np.load(tmp_path / "out" / "csi0_overlay.mp4")["frames"]) == 1
+    assert len(os.listdir(tmp_path / "out" / "csi0_masks")) == 1
+
+
+@pytest.mark.parametrize(
+    ("camera", "begun", "code", "message", "files"),
+    [("0 hangs", "out", 130, "interrupted", 0), ("1 hangs", "out/.partial-*", 0, "", 1)],
+)
+def test_an_interrupt_ends_the_wait_for_a_frame(
+    camera: str, begun: str, code: int, message: str, files: int, with_opencv: Board, engine: Path, tmp_path: Path
+) -> None:
+    process = start_recording(with_opencv, engine, tmp_path / "out", camera, begun)
+    time.sleep(0.2)  # it waits now
+    process.send_signal(signal.SIGTERM)
+    done = finish(process)
+    assert (done.returncode, done.stderr.strip()) == (code, message)
+    assert len(os.listdir(tmp_path / "out")) == files
 
 
 def test_videos_that_cannot_be_had(with_opencv: Board, engine: Path, video: Path, tmp_path: Path) -> None:

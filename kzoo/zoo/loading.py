@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
@@ -45,7 +45,8 @@ def load(
             is fetched and converted once (see `kzoo.zoo.published`); None, a fresh network; or the path of a
             `.weights.h5` file of this architecture or of a checkpoint of the card's source.
         num_classes: another number of classes than the card's. Every weight that does not depend on it is kept; the
-            layers that are fresh are logged as a warning and listed in `model.fresh_layers`.
+            layers that are fresh are logged as a warning and listed in `model.fresh_layers`. A zero-shot network needs
+            `unseen=(...)` with it, the unseen ones of these classes, and then `set_embeddings`.
         input_shape: (height, width, 3) that the network is going to be used at, kept as `model.input_shape` with the
             batch's None in front; None is any size.
         accept_license: the terms of weights that are only fetched for those who accept them, as their card names them
@@ -83,6 +84,8 @@ def load(
     from kzoo.models import create_model
 
     args = {**card.architecture.args_under(model_args), **model_args}
+    if classes != card.num_classes:
+        args = _without_split(card, classes, args, model_args)
     build = functools.partial(create_model, card.architecture.name, classes, args)
     fresh: tuple[str, ...] = ()
     if weights is None:
@@ -196,8 +199,8 @@ def _load_keeping_body(model: Segmenter, path: Path, card_classes: int) -> tuple
     """Loads `path`; weights may stay fresh only where the file has the card's class count and the model its own."""
     from kzoo.zoo.weights_io import load_weights
 
-    def differs_by_classes(in_file: tuple[int, ...], in_model: tuple[int, ...]) -> bool:
-        return _differ_by_classes(in_file, in_model, card_classes, model.num_classes)
+    def differs_by_classes(layer: str, in_file: tuple[int, ...], in_model: tuple[int, ...]) -> bool:
+        return _differ_by_classes(layer, in_file, in_model, card_classes, model.num_classes)
 
     return load_weights(model, path, differs_by_classes if model.num_classes != card_classes else None, in_refinement)
 
@@ -237,8 +240,8 @@ def start_from(model: Segmenter, init: str) -> tuple[str, ...]:
     if init.endswith(".weights.h5"):
         from kzoo.zoo.weights_io import load_weights
 
-        def differs_by_classes(in_file: tuple[int, ...], in_model: tuple[int, ...]) -> bool:
-            return _differ_by_classes(in_file, in_model, None, model.num_classes)
+        def differs_by_classes(layer: str, in_file: tuple[int, ...], in_model: tuple[int, ...]) -> bool:
+            return _differ_by_classes(layer, in_file, in_model, None, model.num_classes)
 
         fresh = load_weights(model, init, differs_by_classes, in_refinement)
     else:
@@ -275,7 +278,9 @@ def _copy_body(source: Segmenter, target: Segmenter, name: str, taken: Sequence[
         if path in theirs
         and not in_refinement(path)
         and tuple(weight.shape) != tuple(theirs[path].shape)
-        and not _differ_by_classes(theirs[path].shape, weight.shape, source.num_classes, target.num_classes)
+        and not _differ_by_classes(
+            path.rpartition("/")[0], theirs[path].shape, weight.shape, source.num_classes, target.num_classes
+        )
     ]
     if problems:
         more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
@@ -288,17 +293,20 @@ def _copy_body(source: Segmenter, target: Segmenter, name: str, taken: Sequence[
         if path in theirs and weight.shape == theirs[path].shape:
             weight.assign(theirs[path])
         else:
-            fresh.append(path.rpartition("/")[0])
+            fresh.append(path.rpartition("/")[0] or path)
     return tuple(sorted(set(fresh)))
 
 
-def _differ_by_classes(theirs: Sequence[int], ours: Sequence[int], before: int | None, after: int) -> bool:
+def _differ_by_classes(layer: str, theirs: Sequence[int], ours: Sequence[int], before: int | None, after: int) -> bool:
     """Whether two shapes differ by the number of classes alone; `before` None is any.
 
-    Classes are the last axis of all weights that depend on them, and the last two in layers from classes to classes.
+    Classes are the last axis of the weights that depend on them, the last two in layers from classes to classes, and
+    the first of the class embeddings, which are in no layer.
     """
     if not theirs:
         return False
+    if not layer:
+        return before in (None, theirs[0]) and tuple(ours) == (after, *theirs[1:])
     before = theirs[-1] if before is None else before
     return any(
         tuple(theirs[-axes:]) == (before,) * axes and tuple(ours) == (*theirs[:-axes], *(after,) * axes)
@@ -331,6 +339,16 @@ def _verified(card: Card, weights: Weights) -> Path:
             f"expected {weights.sha256}; {path.stat().st_size} bytes, expected {weights.bytes}. Install kzoo again."
         )
     return path
+
+
+def _without_split(card: Card, classes: int, args: dict[str, Any], model_args: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments for other classes than the card's, whose unseen and ignored ones they have nothing to do with."""
+    if "unseen" in args and "unseen" not in model_args:
+        raise ValueError(
+            f"{card.name!r} is a zero-shot network: which of its {card.num_classes} classes are unseen says nothing of "
+            f"{classes} others. Pass unseen=(...), the labels of yours that no pixel of training has."
+        )
+    return {key: value for key, value in args.items() if key != "ignored" or key in model_args}
 
 
 def _checked_class_count(num_classes: Any) -> int:

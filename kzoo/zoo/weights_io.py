@@ -67,7 +67,7 @@ def save_weights(model: Any, path: str | os.PathLike[str], dtype: Literal["float
 def load_weights(
     model: Any,
     path: str | os.PathLike[str],
-    may_be_fresh: Callable[[Shape, Shape], bool] | None = None,
+    may_be_fresh: Callable[[str, Shape, Shape], bool] | None = None,
     optional: Callable[[str], bool] = lambda layer: False,
 ) -> tuple[str, ...]:
     """Sets all weights of a built Keras model from a `.weights.h5` file; nothing is left out silently.
@@ -75,8 +75,8 @@ def load_weights(
     Args:
         model: a built `keras.Model`.
         path: a file that `save_weights` or Keras wrote. An optimizer's state in it is passed over.
-        may_be_fresh: called with the shapes in the file and in the model where they differ; True leaves that weight
-            as it is. By default every difference is an error.
+        may_be_fresh: called with the layer's path ("" for the model's own weights) and the shapes in the file and in
+            the model where they differ; True leaves that weight as it is. By default every difference is an error.
         optional: called with a layer's path; True for one that the file or the model may lack, and whose weights stay
             as they are where they do not fit.
 
@@ -97,7 +97,9 @@ def load_weights(
         model.save_weights(own_path)
         own, found = _entries(own_path), _entries(path)
         differing = [key for key in own.keys() & found.keys() if own[key].shape != found[key].shape]
-        fresh = {key for key in differing if may_be_fresh and may_be_fresh(found[key].shape, own[key].shape)}
+        fresh = {
+            key for key in differing if may_be_fresh and may_be_fresh(own[key].layer, found[key].shape, own[key].shape)
+        }
         fresh |= {key for key in {*differing, *(own.keys() - found.keys())} if optional(own[key].layer)}
         problems = [f"missing in the file: {_name(own, key)}" for key in own if key not in found and key not in fresh]
         problems += [
@@ -127,7 +129,11 @@ def load_weights(
             model.load_weights(merged)
         else:
             model.load_weights(path)
-    return tuple(sorted({own[key].layer for key in fresh}))
+    # The file has no names of weights that belong to the network itself and to no layer, as class embeddings do.
+    bare = {
+        tuple(weight.shape): weight.path.partition("/")[2] for weight in model.weights if weight.path.count("/") == 1
+    }
+    return tuple(sorted({own[key].layer or bare[own[key].shape] for key in fresh}))
 
 
 def _entries(path: Path) -> dict[str, _Entry]:

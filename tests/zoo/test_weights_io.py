@@ -116,12 +116,12 @@ def test_only_what_may_be_fresh_stays_fresh(tmp_path: Path) -> None:
     before = by_path(target)
     asked: set[tuple] = set()
 
-    def may_be_fresh(in_file: tuple, in_model: tuple) -> bool:
-        asked.add((in_file, in_model))
+    def may_be_fresh(layer: str, in_file: tuple, in_model: tuple) -> bool:
+        asked.add((layer, in_file, in_model))
         return True
 
     assert load_weights(target, tmp_path / "n.weights.h5", may_be_fresh) == ("classifier",)
-    assert asked == {((1, 1, 4, 3), (1, 1, 4, 5)), ((3,), (5,))}
+    assert asked == {("classifier", (1, 1, 4, 3), (1, 1, 4, 5)), ("classifier", (3,), (5,))}
     after, saved = by_path(target), by_path(source)
     for key, value in after.items():
         if "classifier" in key:
@@ -142,12 +142,12 @@ def test_a_file_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"'body/norm' \(weight 0\) has shape .*; and 3 more. Expected a file of the same"
     ):
-        load_weights(network(width=6), path, lambda in_file, in_model: len(in_file) == 4 and in_model[-1] == 5)
+        load_weights(network(width=6), path, lambda layer, in_file, in_model: len(in_file) == 4 and in_model[-1] == 5)
     with h5py.File(path, "r+") as file:
         del file["classifier/vars/1"]
         file["extra/vars/0"] = np.zeros(3)
     with pytest.raises(ValueError, match=r"missing in the file: 'classifier' .*unknown to the network: 'extra'"):
-        load_weights(target, path, lambda in_file, in_model: True)
+        load_weights(target, path, lambda layer, in_file, in_model: True)
     for key, value in by_path(target).items():
         np.testing.assert_array_equal(value, before[key])
 

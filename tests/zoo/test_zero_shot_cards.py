@@ -86,3 +86,26 @@ def test_nothing_of_cagnets_authors_is_fetched(tmp_path: Path, monkeypatch: pyte
             fetch(card.source.file)
     # 183 outputs for 171 classes: which is which is nowhere stated.
     assert kzoo.get_card("cagnet_r101_cocostuff").source is None
+
+
+@pytest.mark.parametrize("name", ["spnet_r101_voc", "zs3_r101_voc_k2", "cagnet_r101_voc"])
+def test_other_classes_need_a_split_of_their_own(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"which of its \d+ classes are unseen .* 5 others\. Pass unseen="):
+        kzoo.load(name, num_classes=5, weights=None)
+    small = {"backbone": "mobilenet_v2", "backbone_args": {"width": 0.35}, "output_stride": 32}
+    if name.startswith("cagnet"):
+        small |= {"context_filters": 8, "classifier_filters": 8}
+    whole = kzoo.load(name, weights=None, **small)
+    whole.set_embeddings(np.ones(whole.embeddings.shape))
+    whole.save_weights(tmp_path / "whole.weights.h5")
+    model = kzoo.load(name, num_classes=5, unseen=(4,), weights=tmp_path / "whole.weights.h5", **small)
+    assert (model.unseen, model.ignored, model.seen) == ((4,), (), (0, 1, 2, 3))
+    fresh = set()
+    for ours, theirs in zip(model.weights, whole.weights, strict=True):
+        if ours.shape == theirs.shape:
+            np.testing.assert_array_equal(ours, theirs, err_msg=ours.path)
+        else:
+            fresh.add(ours.path.partition("/")[2].rpartition("/")[0] or "embeddings")
+    assert fresh == {*model.fresh_layers} != set()
+    model.set_embeddings(np.ones((5, model.embedding_size)))
+    assert model(np.zeros((1, 64, 64, 3), np.float32)).shape == (1, 64, 64, 5)

@@ -76,7 +76,8 @@ def train(recipe: str, folder: Path, settings: Mapping[str, object]) -> dict[str
     """IoU by class of a run, which is trained if it is not there."""
     if not (folder / "results.json").exists():
         changes = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
-        kzoo("train", RECIPES / f"{recipe}.yaml", "--quiet", "--run", folder, *changes)
+        path = os.path.relpath(RECIPES / f"{recipe}.yaml")  # the command that a run keeps reads the same elsewhere
+        kzoo("train", path, "--quiet", "--run", folder, *changes)
     return json.loads((folder / "results.json").read_text())["val_iou"]
 
 

@@ -70,15 +70,16 @@ class Frames:
         An exception in the middle of a frame would leave results of different lengths, or be lost: Python drops what
         is raised in a callback from a C library, and with it the wish to stop.
         """
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        found = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        # Not where the shell has them ignored, as Ctrl-C for jobs in the background.
+        handlers = {number: handler for number, handler in found.items() if callable(handler)}
 
         def stop(number: int, _: object) -> None:
             self.stopped = True
             signal.signal(number, handlers[number])
 
-        for number, handler in handlers.items():
-            if callable(handler):  # not where the shell has it ignored, as for jobs in the background
-                signal.signal(number, stop)
+        for number in handlers:
+            signal.signal(number, stop)
         try:
             yield
         finally:

@@ -130,8 +130,8 @@ def run(args: argparse.Namespace) -> int:
     print(f"{args.model} on {name} {args.split}, {results.pictures} pictures{refined}")
     print("\n".join(_table(results)))
     zero_shot = _zero_shot(results, model) if args.setting != "pure" else {}
-    for title, value in zero_shot.items():
-        print(f"  {title:16}  {100 * value:6.2f}")
+    for key, value in zero_shot.items():
+        print(f"  {_ZERO_SHOT_TITLES[key]:16}  {100 * value:6.2f}")
     written = [args.json] if args.json else []
     if out:
         written.append(out / "results.json")
@@ -221,6 +221,9 @@ def _candidates(args: argparse.Namespace, model: Any) -> tuple[int, ...] | None:
     return unseen if args.setting == "pure" else None
 
 
+_ZERO_SHOT_TITLES = {"seen_miou": "seen mIoU", "unseen_miou": "unseen mIoU", "hiou": "hIoU"}
+
+
 def _zero_shot(results: Results, model: Any) -> dict[str, float]:
     """Seen, unseen and harmonic mIoU of a zero-shot network; nothing of any other."""
     if not hasattr(model, "unseen"):
@@ -231,4 +234,4 @@ def _zero_shot(results: Results, model: Any) -> dict[str, float]:
     names = tuple(results.iou)
     split = ClassSplit(names, *(tuple(names[label] for label in group) for group in (model.unseen, model.ignored)))
     scores = zero_shot_scores(results.confusion, split)
-    return {"seen mIoU": scores.seen_miou, "unseen mIoU": scores.unseen_miou, "hIoU": scores.hiou}
+    return {key: getattr(scores, key) for key in _ZERO_SHOT_TITLES}

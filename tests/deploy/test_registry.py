@@ -37,6 +37,7 @@ GRAPHS = [
     ("deeplab_mnv2_animals", {}, {"refine": "none"}),
     ("deeplab_mnv2_animals", SMALL_CRF, {}),
     ("sanet_mnv2_camvid", {}, {"size": (192, 256)}),  # heads at stride 4: in a smaller picture all is boundary
+    ("cagnet_mnv2_animals", {}, {}),
     pytest.param(
         "cagnet_r101_voc", MOBILE | {"head_args": {"filters": 32}, "hidden": [32], "dropout": [0.0]}, {}, marks=LONG
     ),

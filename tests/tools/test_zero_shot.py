@@ -75,7 +75,7 @@ def test_a_calibration_lowers_the_seen_classes(
     assert tool.with_calibrations(tmp_path, ("sheep",)) == found, "it is measured once"
 
 
-def test_the_calibration_of_the_first_split_and_seed_is_that_of_all(
+def test_the_calibration_of_the_first_seed_is_that_of_all(
     tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     best = {("sheep", 1): 2.0, ("sheep", 2): 4.0, ("cow_cat", 1): 4.0, ("cow_cat", 2): 4.0}
@@ -97,4 +97,4 @@ def test_the_calibration_of_the_first_split_and_seed_is_that_of_all(
     tool.compare({"SPNet": tool.Row("spnet"), "so": tool.Row("spnet", calibrated=True)}, (1, 2), tmp_path)
     plain, calibrated = capsys.readouterr().out.splitlines()[2:]
     assert plain == "| SPNet | 30.0 / 15.0 / 19.5 | 15.0, 24.0 | 30.0 / 15.0 / 19.5 | 15.0, 24.0 | 19.5 |"
-    assert calibrated == "| so by 2 | 60.0 / 40.0 / 35.0 | 50.0, 20.0 | 60.0 / 40.0 / 20.0 | 20.0, 20.0 | 27.5 |"
+    assert calibrated == "| so by 2, 4 | 60.0 / 40.0 / 35.0 | 50.0, 20.0 | 60.0 / 40.0 / 50.0 | 50.0, 50.0 | 42.5 |"

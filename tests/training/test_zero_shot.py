@@ -89,8 +89,8 @@ def test_a_run_is_a_zero_shot_network_and_takes_another_class(recipe, tmp_path, 
     assert main(["eval", str(folder), "--data", str(data), "--split", "val", "--json", str(result)]) == 0
     found = json.loads(result.read_text())
     seen = (found["iou"]["ground"] + found["iou"]["box"]) / 2
-    assert found["seen mIoU"] == pytest.approx(seen)
-    assert found["unseen mIoU"] == pytest.approx(found["iou"]["ball"])
+    assert found["seen_miou"] == pytest.approx(seen)
+    assert found["unseen_miou"] == pytest.approx(found["iou"]["ball"])
     assert "hIoU" in capsys.readouterr().out
     pure = ["--setting", "pure", "--json", str(result)]
     assert main(["eval", str(folder), "--data", str(data), "--split", "val", *pure]) == 0

@@ -26,7 +26,11 @@ def unseen(name: str) -> list[str]:
 
 def test_names() -> None:
     assert len(ZS3) == 10
-    others = [*(f"cagnet_r101_{name}" for name in ("cocostuff", "pcontext", "voc")), "spnet_r101_voc"]
+    others = [
+        *(f"cagnet_r101_{name}" for name in ("cocostuff", "pcontext", "voc")),
+        "spnet_r101_voc",
+        "cagnet_mnv2_animals",
+    ]
     assert sorted(ZERO_SHOT) == sorted([*ZS3, *others])
 
 

@@ -38,7 +38,8 @@ from kzoo.zoo.registry import CARDS, get_card
 from kzoo.zoo.weights_io import save_weights
 
 LOGS = CARDS.parent / "logs"
-METRICS = ("miou", "pixel_accuracy", "boundary_iou", "seen_miou", "unseen_miou", "hiou")  # the last three of zero-shot
+METRICS = ("miou", "pixel_accuracy", "boundary_iou")
+ZERO_SHOT_METRICS = ("seen_miou", "unseen_miou", "hiou")
 MAX_PARAMETERS = 5_000_000
 MAX_BYTES = 12_000_000
 
@@ -203,7 +204,8 @@ def read_results(args: argparse.Namespace) -> list[Result]:
     results = []
     for file, split, protocol, command in zip(args.result, args.split, args.protocol, args.command, strict=True):
         measured = json.loads(file.read_text(encoding="utf-8"))
-        metrics = {key: round(measured[key], 5) for key in METRICS if key in measured}
+        keys = (*METRICS, *(key for key in ZERO_SHOT_METRICS if key in measured))
+        metrics = {key: round(measured[key], 5) for key in keys}
         iou = {key: round(value, 5) for key, value in measured["iou"].items() if value is not None}
         results.append(Result(split=split, protocol=protocol, command=command, metrics=metrics, iou=iou))
     return results

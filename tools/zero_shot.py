@@ -169,7 +169,7 @@ def run_of(runs: Path, recipe: str, unseen: tuple[str, ...], seed: int, settings
 def compare(rows: Mapping[str, Row], seeds: tuple[int, ...], runs: Path) -> None:
     """Prints a table's rows, one for each network."""
     found: dict[str, list[list[tuple[float, float, float]]]] = {title: [[] for _ in SPLITS] for title in rows}
-    chosen: dict[str, list[float]] = {title: [] for title, row in rows.items() if row.calibrated}
+    chosen: dict[str, list[float]] = {title: [] for title, each in rows.items() if each.calibrated}
     for seed in seeds:  # seed by seed, so that an early stop leaves whole comparisons
         for place, unseen in enumerate(SPLITS):
             for title, (recipe, settings, calibrated) in rows.items():

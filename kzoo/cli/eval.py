@@ -19,6 +19,8 @@ HELP = "Measure a network on a dataset: mIoU, IoU per class, pixel accuracy, bou
 
 PROTOCOLS = ("pytorch-encoding", "mmseg")
 
+_ZERO_SHOT_TITLES = {"seen_miou": "seen mIoU", "unseen_miou": "unseen mIoU", "hiou": "hIoU"}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the command's arguments to `parser`."""
@@ -219,9 +221,6 @@ def _candidates(args: argparse.Namespace, model: Any) -> tuple[int, ...] | None:
     if unseen is None:
         raise ValueError(f"--setting is of zero-shot networks, which {args.model} is not: it has seen all its classes.")
     return unseen if args.setting == "pure" else None
-
-
-_ZERO_SHOT_TITLES = {"seen_miou": "seen mIoU", "unseen_miou": "unseen mIoU", "hiou": "hIoU"}
 
 
 def _zero_shot(results: Results, model: Any) -> dict[str, float]:

@@ -63,7 +63,15 @@ def run(tmp_path: Path) -> Path:
 def test_a_run_becomes_a_network_of_the_zoo(tool: ModuleType, run: Path, tmp_path: Path) -> None:
     result = tmp_path / "val.json"
     result.write_text(
-        json.dumps({"miou": 0.123456, "pixel_accuracy": 0.5, "hiou": 0.25, "iou": {"road": 0.1, "sky": None}})
+        json.dumps(
+            {
+                "miou": 0.123456,
+                "pixel_accuracy": 0.5,
+                "boundary_iou": 0.25,
+                "hiou": 0.3,
+                "iou": {"road": 0.1, "sky": None},
+            }
+        )
     )
     first = [str(run), "tiny", "--recipe", str(run / "recipe.yaml"), "--description", "A test."]
     measured = ["--result", str(result), "--split", "val", "--protocol", "single", "--command", "kzoo eval tiny"]
@@ -83,7 +91,7 @@ def test_a_run_becomes_a_network_of_the_zoo(tool: ModuleType, run: Path, tmp_pat
     tool.main([str(run), "tiny"])
     card = read_card(tmp_path / "cards" / "tiny.yaml")
     assert [(r.split, r.protocol, r.metrics, r.iou) for r in card.results] == [
-        ("val", "single", {"miou": 0.12346, "pixel_accuracy": 0.5, "hiou": 0.25}, {"road": 0.1})
+        ("val", "single", {"miou": 0.12346, "pixel_accuracy": 0.5, "boundary_iou": 0.25, "hiou": 0.3}, {"road": 0.1})
     ]
     model = kzoo.load("tiny")
     assert model.count_params() == card.parameters

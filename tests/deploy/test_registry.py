@@ -5,6 +5,7 @@ what is judged has learned something; networks that differ in depth alone are on
 """
 
 import re
+import shutil
 
 import keras
 import numpy as np
@@ -14,7 +15,6 @@ import tensorflow as tf
 
 import kzoo
 from kzoo.data import open_dataset
-from kzoo.data.pictures import read_image
 from kzoo.export import export_model
 from kzoo.export.pictures import draw, scaled
 from kzoo.export.tensorrt import compile_onnx, lint
@@ -23,6 +23,9 @@ from kzoo.models.zero_shot import ZeroShotSegmenter
 from kzoo.training.config import data_root
 
 SIZE = (96, 128)
+# About half the size that networks of street scenes were trained at. In a smaller picture all is boundary, and not like
+# what they learned from: of encnet_mnv2_camvid int8 changes 4 % of the pixels at a quarter, 2 % here, 1 % at full size.
+HALF = (192, 256)
 LONG = pytest.mark.long
 
 SMALL_CRF = {"refine": "conv", "refine_args": {"filter_size": 3, "iterations": 2, "stride": 2}}
@@ -36,7 +39,7 @@ GRAPHS = [
     ("encnet_mnv2_animals", {}, {}),
     ("deeplab_mnv2_animals", {}, {"refine": "none"}),
     ("deeplab_mnv2_animals", SMALL_CRF, {}),
-    ("sanet_mnv2_camvid", {}, {"size": (192, 256)}),  # heads at stride 4: in a smaller picture all is boundary
+    ("sanet_mnv2_camvid", {}, {"size": HALF}),
     ("cagnet_mnv2_animals", {}, {}),
     pytest.param(
         "cagnet_r101_voc", MOBILE | {"head_args": {"filters": 32}, "hidden": [32], "dropout": [0.0]}, {}, marks=LONG
@@ -45,7 +48,7 @@ GRAPHS = [
     pytest.param("spnet_r101_voc", MOBILE | {"head_args": {"filters": 8}}, {}, marks=LONG),
     pytest.param("zs3_r101_voc_k2", ZERO_SHOT, {}, marks=LONG),
     pytest.param("encnet_r50_pcontext", {}, {}, marks=LONG),
-    pytest.param("encnet_mnv2_camvid", {}, {}, marks=LONG),
+    pytest.param("encnet_mnv2_camvid", {}, {"size": HALF}, marks=LONG),
     pytest.param("deeplab_mnv2_animals", {}, {"refine": "conv", "refine_stride": 4}, marks=LONG),
     pytest.param("sanet_mnv2_camvid", {"backbone": "efficientnet_b0"}, {}, marks=LONG),
     pytest.param("sanet_mnv2_camvid", {"backbone": "efficientnet_b7"}, {}, marks=LONG),
@@ -117,7 +120,7 @@ def frames(tmp_path_factory):
     """A folder of real street scenes."""
     folder = tmp_path_factory.mktemp("frames")
     for place, sample in enumerate(camvid().samples[:64:8]):
-        tf.io.write_file(str(folder / f"{place:02}.png"), tf.io.encode_png(scaled(read_image(sample.image), SIZE)))
+        shutil.copy(sample.image, folder / f"{place:02}{sample.image.suffix}")
     return folder
 
 

@@ -1,6 +1,6 @@
 """Which operations belong to the layers that stay in float."""
 
-from kzoo.export.sensitive import operations_of
+from kzoo.export.sensitive import float_layers, operations_of
 
 NAMES = [
     "enc_net_1/context_1/encoding_1/Softmax",
@@ -25,3 +25,8 @@ def test_layers_are_found_by_the_parts_of_a_path():
     assert found("expanded_conv_project") == [4]
     assert found("attention_c[1-4]/.*Sigmoid") == [6]
     assert found("ding/") == found() == []
+
+
+def test_of_a_crf_only_the_matrix_products_are_quantised(network):
+    names = ["refinement_1/Conv2D_9", "refinement_1/depthwise_2", "refinement_1/Exp_3"]
+    assert operations_of(float_layers(network, "int8"), names) == names[1:]

@@ -27,7 +27,8 @@ def add_class(
 
     SPNet needs the vector alone. In ZS3Net and CaGNet a classifier's column for the class is fitted to features that
     the network's generator makes, of this class and of all others: no picture is needed, and no other class's logits
-    change. A class is lost to the new one only where the new one's logit is higher.
+    change. A class is lost to the new one only where the new one's logit is higher. In the fit the unseen classes, the
+    new one among them, have the weight that they had in training: CaGNet's `unseen_share`, and half in ZS3Net.
 
     Args:
         model: a trained network with class names and embeddings.
@@ -92,6 +93,9 @@ def _fit_column(model: Any, label: int, seed: int) -> None:
     classes = sorted({*model.seen, *model.unseen})
     place, known = classes.index(label), [other for other in classes if other != label]
     is_new = np.arange(len(classes)) == place
+    unseen_share = getattr(model, "unseen_share", 0.5)
+    shares = [unseen_share / len(model.unseen), (1 - unseen_share) / len(model.seen)]
+    weights = np.repeat([shares[other in model.seen] for other in classes], PIXELS).astype(np.float32) / PIXELS
     truth = ops.repeat(ops.arange(len(classes)), PIXELS)
     before, last = model.classifier_parts()
     kernel, bias = (np.array(ops.convert_to_numpy(weight)) for weight in last.weights)
@@ -107,7 +111,7 @@ def _fit_column(model: Any, label: int, seed: int) -> None:
         others = ops.matmul(x, kernel[0, 0][:, classes]) + bias[classes]
         with tf.GradientTape() as tape:
             logits = ops.where(is_new, ops.matmul(x, column) + offset, others)
-            loss = ops.mean(ops.sparse_categorical_crossentropy(truth, logits, from_logits=True))
+            loss = ops.sum(weights * ops.sparse_categorical_crossentropy(truth, logits, from_logits=True))
         optimizer.apply(tape.gradient(loss, [column, offset]), [column, offset])
 
     for _ in range(STEPS):

@@ -267,6 +267,16 @@ def test_an_added_class_leaves_the_other_logits_alone(kind, tiny_backbone):
         add_class(model, "f", vector)
 
 
+def test_an_added_class_has_the_weight_of_unseen_ones(tiny_backbone):
+    def logits_of_the_new(share):
+        keras.utils.set_random_seed(1)
+        model = make(CaGNet, tiny_backbone, unseen_share=share)
+        model.class_names = ("a", "b", "c", "d", "e")
+        return add_class(model, "f", np.ones(EMBEDDING)).predict(data(2)[0], verbose=0)[..., CLASSES]
+
+    assert np.mean(logits_of_the_new(0.9)) > np.mean(logits_of_the_new(0.1)) + 1
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

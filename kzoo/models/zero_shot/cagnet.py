@@ -196,11 +196,12 @@ class CaGNet(ZeroShotSegmenter):
             reals = self.discriminator(hidden)
             fakes = self.discriminator(self.classifier.hidden(generated, training=True))
             verdict = adversarial_loss(fakes, True, form=self.adversarial, valid=valid)
+            deceive = self.adversarial_weight * verdict
             unmask = adversarial_loss(fakes, False, form=self.adversarial, valid=valid)
             unmask += adversarial_loss(reals, True, form=self.adversarial, valid=valid)
             learn = ce + self.kl_weight * kl + self.content_weight * content
         gradients = _by_id(tape, learn, [*own, *judges, *generator])
-        gradients = _added(gradients, _by_id(tape, self.adversarial_weight * verdict, generator))
+        gradients = _added(gradients, _by_id(tape, deceive, generator))
         gradients = _added(gradients, _by_id(tape, unmask, judges))
         del tape
         self._apply(gradients, {"optimizer": own, **groups})
@@ -223,9 +224,10 @@ class CaGNet(ZeroShotSegmenter):
             ce = self.fake_weight * self.cross_entropy(classes, self.never_ignored(self.classifier.classes(hidden)))
             scores = self.discriminator(hidden)
             verdict = adversarial_loss(scores, True, form=self.adversarial)
+            deceive = self.adversarial_weight * verdict
             unmask = adversarial_loss(scores, False, form=self.adversarial)
         gradients = _by_id(tape, ce, [*judges, *generator])
-        gradients = _added(gradients, _by_id(tape, self.adversarial_weight * verdict, generator))
+        gradients = _added(gradients, _by_id(tape, deceive, generator))
         gradients = _added(gradients, _by_id(tape, unmask, judges))
         del tape
         self._apply(gradients, groups)

@@ -175,6 +175,22 @@ def test_cagnet_goes_in_turns_and_finetuning_leaves_the_network_alone(tiny_backb
 
 
 @pytest.mark.parametrize(
+    ("weight", "in_phases"),
+    [("content_weight", [True, False]), ("adversarial_weight", [True, True]), ("fake_weight", [False, True])],
+)
+def test_each_loss_alone_moves_cagnets_generator_in_its_phases(tiny_backbone, weight, in_phases):
+    weights = {"content_weight": 0.0, "adversarial_weight": 0.0, "fake_weight": 0.0, weight: 1.0}
+    model = make(CaGNet, tiny_backbone, phase_steps=1, **weights)
+    model.compile("sgd", generator_optimizer="sgd", discriminator_optimizer="sgd")
+    found = []
+    for _ in range(2):
+        before = values([model.generator])
+        model.fit(*data(2), batch_size=2, verbose=0)
+        found.append(moved(before, [model.generator]))
+    assert found == in_phases
+
+
+@pytest.mark.parametrize(
     ("steps", "phases"), [(7, "train train train train finetune finetune"), (3, "train train finetune")]
 )
 def test_what_is_over_of_the_turns_comes_first(tiny_backbone, steps, phases):

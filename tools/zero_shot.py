@@ -62,6 +62,7 @@ ABLATION = {
     "without context selector": Row("cagnet", {"model.args.selector": "false"}),
     "without KL divergence": Row("cagnet", {"model.args.kl_weight": 0.0}),
     "without adversarial loss": Row("cagnet", {"model.args.adversarial_weight": 0.0}),
+    "with 50 times the adversarial loss": Row("cagnet", {"model.args.adversarial_weight": 1.0}),
     "without reconstruction loss": Row("cagnet", {"model.args.content_weight": 0.0}),
 }
 

@@ -28,7 +28,7 @@ def add_class(
     SPNet needs the vector alone. In ZS3Net and CaGNet a classifier's column for the class is fitted to features that
     the network's generator makes, of this class and of all others: no picture is needed, and no other class's logits
     change. A class is lost to the new one only where the new one's logit is higher. In the fit the unseen classes, the
-    new one among them, have the weight that they had in training: CaGNet's `unseen_share`, and half in ZS3Net.
+    new one among them, have together the weight of CaGNet's `unseen_share`, and of a half in ZS3Net, which has none.
 
     Args:
         model: a trained network with class names and embeddings.

@@ -25,6 +25,8 @@ _INT8 = {
     "DeepLabV1": ("preprocessing/", "Conv1(_relu)?/"),
     "EncNet": ("encoding/(?!.*MatMul)", "encoding_bn/"),
     "SANet": ("attention_c[1-4]/.*Sigmoid",),
+    # The product with the class embeddings: classes lie close together, and it is hardly any of the arithmetic.
+    "SPNet": ("^[^/]*/convolution",),
 }
 # The first separable convolution of MobileNetV2: its channels' ranges are so far apart that its quantisation alone
 # changes as many pixels as that of all other layers together, and half precision makes five times the difference.

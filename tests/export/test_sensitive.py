@@ -11,6 +11,7 @@ NAMES = [
     "mobilenet_v2_1/block_1_project_1/convolution",
     "sa_net_1/attention_c4_1/Sigmoid",
     "sa_net_1/attention_c4_1/restore_1/BiasAdd",
+    "sp_net_1/convolution",
     "Resize__360",
 ]
 
@@ -24,6 +25,7 @@ def test_layers_are_found_by_the_parts_of_a_path():
     assert found("encoding/(?!.*MatMul)", "encoding_bn/") == [0, 3]
     assert found("expanded_conv_project") == [4]
     assert found("attention_c[1-4]/.*Sigmoid") == [6]
+    assert found("^[^/]*/convolution") == [8]
     assert found("ding/") == found() == []
 
 

@@ -93,9 +93,10 @@ def _fit_column(model: Any, label: int, seed: int) -> None:
     classes = sorted({*model.seen, *model.unseen})
     place, known = classes.index(label), [other for other in classes if other != label]
     is_new = np.arange(len(classes)) == place
-    unseen_share = getattr(model, "unseen_share", 0.5)
-    shares = [unseen_share / len(model.unseen), (1 - unseen_share) / len(model.seen)]
-    weights = np.repeat([shares[other in model.seen] for other in classes], PIXELS).astype(np.float32) / PIXELS
+    share = getattr(model, "unseen_share", 0.5)
+    of_unseen, of_seen = share / len(model.unseen), (1 - share) / len(model.seen)
+    of_class = np.array([of_seen if other in model.seen else of_unseen for other in classes], np.float32)
+    weights = np.repeat(of_class / PIXELS, PIXELS)
     truth = ops.repeat(ops.arange(len(classes)), PIXELS)
     before, last = model.classifier_parts()
     kernel, bias = (np.array(ops.convert_to_numpy(weight)) for weight in last.weights)

@@ -24,21 +24,30 @@ _INT8 = {
     # Single layers cost little; all of them in int8 0.7 points of mIoU, and 0.4 with the first of them in float.
     "DeepLabV1": ("preprocessing/", "Conv1(_relu)?/"),
     "EncNet": ("encoding/(?!.*MatMul)", "encoding_bn/"),
+    # The scores' way up, 0.2 % of the arithmetic. LiteRT quantises transposed convolutions all the same.
+    "FCN8s": ("score2/", "score4/", "upsample/"),
     "SANet": ("attention_c[1-4]/.*Sigmoid",),
-    # The product with the class embeddings: classes lie close together, and it is hardly any of the arithmetic.
-    "SPNet": ("^[^/]*/convolution",),
 }
+# The sums of the scores of five scales: in int8 each addition rounds to 1/255 of the largest score that there is
+# anywhere. In LiteRT the last operation has the name of the graph's output.
+_INT8_MULTI_SCALE = ("^[^/]*/add$", "to_input_size/", "StatefulPartitionedCall")
 # The first separable convolution of MobileNetV2: its channels' ranges are so far apart that its quantisation alone
-# changes as many pixels as that of all other layers together, and half precision makes five times the difference.
+# changes as many pixels as that of all other layers together, and half precision makes five times the difference. Of
+# EfficientNet it is the first block, too, that changes most.
 _HALF_BACKBONES = {"mobilenet_v2": ("expanded_conv_depthwise",)}
-_INT8_BACKBONES = {"mobilenet_v2": ("expanded_conv_depthwise", "expanded_conv_project")}
+_INT8_BACKBONES = {
+    "efficientnet_b0": ("block1a_",),
+    "mobilenet_v2": ("expanded_conv_depthwise", "expanded_conv_project"),
+}
 
 
 def float_layers(model: Segmenter, precision: str) -> tuple[str, ...]:
     """What an export of `model` leaves in float32, as `operations_of` takes it."""
-    network, backbone = type(model).__name__, model.get_config()["backbone"]
+    config = model.get_config()
+    network, backbone = type(model).__name__, config["backbone"]
     if precision == "int8":
-        return (*_INT8.get(network, ()), *_INT8_BACKBONES.get(backbone, ()), _REFINEMENT)
+        sums = _INT8_MULTI_SCALE if config.get("multi_scale") else ()
+        return (*_INT8.get(network, ()), *_INT8_BACKBONES.get(backbone, ()), *sums, _REFINEMENT)
     if precision == "fp16":
         return (*_HALF.get(network, ()), *_HALF_BACKBONES.get(backbone, ()), _REFINEMENT)
     return ()

@@ -55,7 +55,7 @@ GRAPHS = [
     pytest.param("sanet_mnv2_camvid", {"backbone": "efficientnet_b0"}, {}, marks=LONG),
     pytest.param("sanet_mnv2_camvid", {"backbone": "efficientnet_b7"}, {}, marks=LONG),
     pytest.param("sanet_mnv2_camvid", {"backbone": "resnet50", "separable": False}, {}, marks=LONG),
-    pytest.param("encnet_r101_pcontext", {}, {"learning": (3e-4, 150)}, marks=LONG),
+    pytest.param("encnet_r101_pcontext", {}, {}, marks=LONG),
     pytest.param("encnet_r50c_ade20k_512x512_80k", {}, {}, marks=LONG),
     pytest.param("deeplab_largefov_vgg16_voc", {}, {"refine": "none"}, marks=LONG),
     pytest.param("deeplab_msc_vgg16_voc", {}, {}, marks=LONG),
@@ -153,6 +153,8 @@ def learned(name, arguments, learning=LEARNING):
     if arguments.get("backbone") == "mobilenet_v2":
         load_backbone_weights(network.backbone, data_root() / IMAGENET)
         unfold_batch_normalization(network.backbone, [network.preprocessing(images)])
+    if name == "encnet_r101_pcontext":
+        start_from_identity(network)
     rate, steps = learning
     network.compile(optimizer=keras.optimizers.Adam(rate))
     data = tf.data.Dataset.from_tensor_slices((images, masks)).repeat().batch(4)
@@ -160,6 +162,14 @@ def learned(name, arguments, learning=LEARNING):
     settle(network, images)
     assert_learned(network, images, masks)
     return network
+
+
+def start_from_identity(network):
+    """Residual blocks add nothing at first, so that a hundred layers learn from scratch as fast as fifty (Goyal et al.,
+    Accurate, Large Minibatch SGD, 2017)."""
+    for layer in network.backbone._flatten_layers():
+        if layer.name.endswith("_bn3") and not layer.name.startswith("stem"):
+            layer.gamma.assign(keras.ops.zeros_like(layer.gamma))
 
 
 def settle(network, images):

@@ -47,7 +47,8 @@ GRAPHS = [
     ),
     pytest.param("zs3_r101_voc_k2", MOBILE | {"head_args": {"filters": 32, "separable": True}}, {}, marks=LONG),
     pytest.param("spnet_r101_voc", MOBILE | {"head_args": {"filters": 8}}, {}, marks=LONG),
-    # In longer training the unseen classes' logits, of generated features, grow to ten times those of all others.
+    # After 150 steps int8 does not hold it (LiteRT: 67 % of the pixels): the unseen classes' logits, learned from
+    # generated features, are ten times those of all others.
     pytest.param("zs3_r101_voc_k2", ZERO_SHOT, {"learning": (1e-3, 20)}, marks=LONG),
     pytest.param("encnet_r50_pcontext", {}, {}, marks=LONG),
     pytest.param("encnet_mnv2_camvid", {}, {"size": HALF}, marks=LONG),
@@ -153,8 +154,6 @@ def learned(name, arguments, learning=LEARNING):
     if arguments.get("backbone") == "mobilenet_v2":
         load_backbone_weights(network.backbone, data_root() / IMAGENET)
         unfold_batch_normalization(network.backbone, [network.preprocessing(images)])
-    if name == "encnet_r101_pcontext":
-        start_from_identity(network)
     rate, steps = learning
     network.compile(optimizer=keras.optimizers.Adam(rate))
     data = tf.data.Dataset.from_tensor_slices((images, masks)).repeat().batch(4)
@@ -162,14 +161,6 @@ def learned(name, arguments, learning=LEARNING):
     settle(network, images)
     assert_learned(network, images, masks)
     return network
-
-
-def start_from_identity(network):
-    """Residual blocks add nothing at first, so that a hundred layers learn from scratch as fast as fifty (Goyal et al.,
-    Accurate, Large Minibatch SGD, 2017)."""
-    for layer in network.backbone._flatten_layers():
-        if layer.name.endswith("_bn3") and not layer.name.startswith("stem"):
-            layer.gamma.assign(keras.ops.zeros_like(layer.gamma))
 
 
 def settle(network, images):

@@ -154,22 +154,23 @@ def _convert(
         save(function, path)
         return None
     if target.format == "litert":
-        from kzoo.export import litert_file
+        from kzoo.export import litert_operations
+        from kzoo.export.litert_file import LitertConverter
 
-        file = litert_file.LitertConverter(function, pictures).convert(target.precision, layers)
-        litert_file.check(file)
+        file = LitertConverter(function, pictures).convert(target.precision, layers)
+        litert_operations.check(file)
         path.write_bytes(file)
-        return litert_file.census(file)
+        return litert_operations.census(file)
     for module in ("tf2onnx", "onnx", "onnxconverter_common", "onnxruntime"):
         need(module, "onnx")
-    from kzoo.export import onnx_file
+    from kzoo.export import onnx_file, onnx_int8
 
     model = onnx_file.convert(function, target)
     if target.precision == "fp16":
         model = onnx_file.to_half(model, layers)
     elif target.precision == "int8":
         with tempfile.TemporaryDirectory() as folder:
-            model = onnx_file.to_int8(model, pictures(), layers, Path(folder))
+            model = onnx_int8.to_int8(model, pictures, layers, Path(folder))
     onnx_file.save(model, path)
     return onnx_file.census(model)
 

@@ -1,4 +1,4 @@
-"""ONNX files: conversion, half precision, symmetric int8, and what is counted in them."""
+"""ONNX files: conversion, half precision, and what is counted in them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import contextlib
 import gc
 import logging
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from kzoo.export.census import Census, Product
 from kzoo.export.sensitive import operations_of
@@ -31,7 +30,7 @@ def convert(function: Any, target: Target) -> onnx.ModelProto:
     import tf2onnx
 
     # tf2onnx logs what it cannot convert and writes the file all the same: the check below is what tells.
-    with _only_from(logging.CRITICAL, "tf2onnx"), _collecting_often():
+    with only_from(logging.CRITICAL, "tf2onnx"), _collecting_often():
         model, _ = tf2onnx.convert.from_function(function, input_signature=function.input_signature, opset=target.opset)
     _round_scales_up(model)
     check(model)
@@ -96,73 +95,20 @@ def _with_own_constants(model: onnx.ModelProto, nodes: Sequence[str]) -> onnx.Mo
                     node.input[place] = f"{node.name}/{place}/{name}"
                     result.graph.initializer.add().CopyFrom(constants[name])
                     result.graph.initializer[-1].name = node.input[place]
-    used = {name for node in result.graph.node for name in node.input}
-    left = [constant for constant in result.graph.initializer if constant.name in used]
-    del result.graph.initializer[:]
-    result.graph.initializer.extend(left)
+    drop_unread(result)
     return result
 
 
-def to_int8(
-    model: onnx.ModelProto, pictures: Iterable[NDArray[Any]], float_layers: Sequence[str], folder: Path
-) -> onnx.ModelProto:
-    """The model with int8 convolutions and matrix products, as pairs of QuantizeLinear and DequantizeLinear.
-
-    What TensorRT takes: zero points are 0, weights are quantised by output channel, biases not at all. Only what goes
-    into a product is quantised. What comes out of it is not: in front of a ReLU its range would be wasted on values
-    that the ReLU drops, which cost MobileNetV2 four points of mIoU.
-
-    Args:
-        model: float32.
-        pictures: calibration pictures in the model's input shape and type.
-        float_layers: names of layers that stay as they are.
-        folder: for the quantiser's files.
-    """
-    from onnxruntime import quantization
-
-    source, result = folder / "float.onnx", folder / "int8.onnx"
-    onnx.save(model, source)
-    with _only_from(logging.ERROR):
-        quantization.quantize_static(
-            source,
-            result,
-            _calibration_reader(model.graph.input[0].name, pictures),
-            quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=list(PRODUCTS),
-            nodes_to_exclude=operations_of(float_layers, [node.name for node in model.graph.node]),
-            per_channel=True,
-            activation_type=quantization.QuantType.QInt8,
-            weight_type=quantization.QuantType.QInt8,
-            extra_options={
-                "ActivationSymmetric": True,
-                "WeightSymmetric": True,
-                "QuantizeBias": False,
-                # Weights in float32 with a pair of their own: TensorRT 8 knows no int8 constants.
-                "AddQDQPairToWeight": True,
-                "OpTypesToExcludeOutputQuantization": list(PRODUCTS),
-            },
-        )
-    quantised = onnx.load(result)
-    check(quantised)
-    return quantised
-
-
-def with_only(quantised: onnx.ModelProto, name: str | None) -> onnx.ModelProto:
-    """The result of `to_int8` with the product `name` alone quantised, or none."""
-    model = onnx.ModelProto()
-    model.CopyFrom(quantised)
-    makers = {output: node for node in model.graph.node for output in node.output}
-    for node in model.graph.node:
-        if node.op_type in PRODUCTS and node.name != name:
-            for place, source in enumerate(node.input):
-                pair = makers.get(source)
-                if pair is not None and pair.op_type == "DequantizeLinear":
-                    node.input[place] = makers[pair.input[0]].input[0]
-    return model
+def drop_unread(model: onnx.ModelProto) -> None:
+    """Removes the constants that nothing reads."""
+    read = {name for node in model.graph.node for name in node.input}
+    left = [constant for constant in model.graph.initializer if constant.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(left)
 
 
 @contextlib.contextmanager
-def _only_from(level: int, name: str | None = None) -> Iterator[None]:
+def only_from(level: int, name: str | None = None) -> Iterator[None]:
     """While the block runs, the logger (None: the root, which ONNX Runtime's quantiser writes to) says less."""
     logger = logging.getLogger(name)
     before = logger.level
@@ -190,20 +136,6 @@ def _collecting_often() -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-
-
-def _calibration_reader(name: str, pictures: Iterable[NDArray[Any]]) -> Any:
-    from onnxruntime.quantization import CalibrationDataReader
-
-    class Pictures(CalibrationDataReader):
-        def __init__(self) -> None:
-            self.remaining = iter(pictures)
-
-        def get_next(self) -> dict[str, NDArray[Any]] | None:
-            picture = next(self.remaining, None)
-            return None if picture is None else {name: picture}
-
-    return Pictures()
 
 
 def census(model: onnx.ModelProto) -> Census:

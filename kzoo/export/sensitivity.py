@@ -83,7 +83,8 @@ Variants = tuple[dict[str, float], Callable[[str | None], None]]
 
 
 def _litert_variants(function: Any, target: Target, calibrating: Any, path: Path) -> Variants:
-    from kzoo.export.litert_file import LitertConverter, census
+    from kzoo.export.litert_file import LitertConverter
+    from kzoo.export.litert_operations import census
 
     converter = LitertConverter(function, calibrating)
     plain = census(converter.convert("fp32"))
@@ -98,14 +99,14 @@ def _litert_variants(function: Any, target: Target, calibrating: Any, path: Path
 
 
 def _onnx_variants(function: Any, target: Target, calibrating: Any, path: Path) -> Variants:
-    from kzoo.export import onnx_file
+    from kzoo.export import onnx_file, onnx_int8
 
     plain = onnx_file.convert(function, target)
     total = onnx_file.census(plain)
     with tempfile.TemporaryDirectory() as folder:
-        quantised = onnx_file.to_int8(plain, calibrating(), (), Path(folder))
+        quantised = onnx_int8.quantise(plain, calibrating, (), Path(folder))
 
     def write(only: str | None) -> None:
-        onnx_file.save(onnx_file.with_only(quantised, only), path)
+        onnx_file.save(onnx_int8.with_only(quantised, only), path)
 
     return {product.name: product.macs / total.macs for product in total.products}, write

@@ -6,8 +6,9 @@ import pytest
 import tensorflow as tf
 from onnx import TensorProto, helper, numpy_helper
 
-from kzoo.export import litert_file, onnx_file
+from kzoo.export import litert_operations, onnx_file
 from kzoo.export.census import Census, Product, check_share
+from kzoo.export.litert_file import LitertConverter
 
 
 def test_onnx_products():
@@ -47,9 +48,9 @@ def test_litert_products():
         rows = tf.reshape(x, (1, 35, 8))
         return {"logits": tf.matmul(tf.matmul(rows, rows, transpose_a=True), matrix)}
 
-    file = litert_file.LitertConverter(function).convert("fp32")
-    litert_file.check(file)
-    found = sorted((product.operator, product.macs) for product in litert_file.census(file).products)
+    file = LitertConverter(function).convert("fp32")
+    litert_operations.check(file)
+    found = sorted((product.operator, product.macs) for product in litert_operations.census(file).products)
     assert found == [
         ("BATCH_MATMUL", 35 * 8 * 8),
         ("CONV_2D", 35 * 8 * 3 * 9),
@@ -63,7 +64,7 @@ def test_litert_products_of_more_than_31_bits():
     def function(image):
         return {"logits": tf.nn.conv2d(image, tf.ones((3, 3, 64, 64)), 1, "SAME")}
 
-    (product,) = litert_file.census(litert_file.LitertConverter(function).convert("fp32")).products
+    (product,) = litert_operations.census(LitertConverter(function).convert("fp32")).products
     assert product.macs == 256 * 256 * 64 * 64 * 9 > 2**31
 
 
@@ -73,7 +74,7 @@ def test_operations_that_are_not_litert_are_named():
         return {"logits": tf.linalg.svd(image, compute_uv=False)}
 
     with pytest.raises(ValueError, match="operations that LiteRT has not"):
-        litert_file.LitertConverter(function).convert("fp32")
+        LitertConverter(function).convert("fp32")
 
 
 def test_too_little_in_the_precision_asked_for():

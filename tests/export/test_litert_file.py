@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from kzoo.export.litert_file import LitertConverter, census
+from kzoo.export.litert_file import LitertConverter
+from kzoo.export.litert_operations import census
 from kzoo.export.runners import open_artifact
 
 SHAPE = (1, 16, 16, 3)

@@ -1,0 +1,124 @@
+"""The biases of int8 products in LiteRT, corrected by what rounding adds on average."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kzoo.export.bias_correction import mean_error
+from kzoo.export.litert_operations import PRODUCTS, Operation, operations, unpack
+
+CORRECTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+
+
+def correct_biases(quantised: bytes, plain: bytes, pictures: Iterable[NDArray[Any]]) -> bytes:
+    """The int8 file with what its products lack on average added to their biases (`kzoo.export.bias_correction`).
+
+    Args:
+        quantised: an int8 file.
+        plain: the same network in float32, with the same products in the same order.
+        pictures: of the calibration, in the network's input shape and type.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    model, original = unpack(quantised), unpack(plain)
+    pairs = [
+        (operation, exact)
+        for operation, exact in zip(_products(model), _products(original), strict=True)
+        if operation.kind in CORRECTED and operation.precision() == "int8" and _bias(operation) is not None
+    ]
+    graph = original.subgraphs[0]
+    places = {id(tensor): place for place, tensor in enumerate(graph.tensors)}
+    means = _means(plain, [(places[id(exact.inputs[0])], operation.inputs[0]) for operation, exact in pairs], pictures)
+    for (operation, exact), (mean, quantised_mean) in zip(pairs, means, strict=True):
+        weights = _by_channel(_values(original, exact.inputs[1]), operation.kind)
+        rounded = _by_channel(_values(model, operation.inputs[1]), operation.kind)
+        _add_to_bias(model, operation, mean_error(weights, rounded, mean, quantised_mean))
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _products(model: Any) -> list[Operation]:
+    return [operation for operation in operations(model) if operation.kind in PRODUCTS]
+
+
+def _bias(operation: Operation) -> Any:
+    return operation.inputs[2] if len(operation.inputs) > 2 else None
+
+
+def _values(model: Any, tensor: Any) -> NDArray[Any]:
+    """A constant, brought back to float where it is quantised."""
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    types = {schema.TensorType.INT8: np.int8, schema.TensorType.INT32: np.int32, schema.TensorType.FLOAT32: np.float32}
+    values = np.frombuffer(bytes(model.buffers[tensor.buffer].data), types[tensor.type]).reshape(tensor.shape)
+    if tensor.type == schema.TensorType.FLOAT32:
+        return values
+    along = [1] * values.ndim
+    along[tensor.quantization.quantizedDimension] = -1
+    return np.asarray(values * np.reshape(tensor.quantization.scale, along))
+
+
+def _by_channel(weights: NDArray[Any], kind: str) -> NDArray[Any]:
+    """Weights as `mean_error` takes them: (channels out, channels in by group, taps)."""
+    if kind == "DEPTHWISE_CONV_2D":  # (1, height, width, channels out)
+        return weights.reshape(-1, 1, weights.shape[-1]).T
+    # (channels out, height, width, channels in by group), or (channels out, channels in)
+    return weights.reshape(len(weights), -1, weights.shape[-1]).swapaxes(1, 2)
+
+
+def _means(
+    plain: bytes, tensors: list[tuple[int, Any]], pictures: Iterable[NDArray[Any]]
+) -> list[tuple[NDArray[Any], NDArray[Any]]]:
+    """The means of the channels of tensors of the float32 file, given by their places, as they are and as the int8
+    file's tensors beside them would hold them."""
+    import tensorflow as tf
+
+    with warnings.catch_warnings(), open(os.devnull, "w") as nothing, contextlib.redirect_stderr(nothing):
+        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
+        interpreter = tf.lite.Interpreter(
+            model_content=plain,
+            num_threads=os.cpu_count(),
+            experimental_op_resolver_type=tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        )
+        interpreter.allocate_tensors()
+    sums: list[list[Any]] = [[0.0, 0.0] for _ in tensors]
+    count = 0
+    for picture in pictures:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture)
+        interpreter.invoke()
+        for (place, tensor), sum_ in zip(tensors, sums, strict=True):
+            exact = interpreter.get_tensor(place)
+            exact = exact.reshape(-1, exact.shape[-1])
+            sum_[0] += exact.mean(0, np.float64)
+            sum_[1] += _rounded(exact, tensor).mean(0, np.float64)
+        count += 1
+    return [(exact / count, rounded / count) for exact, rounded in sums]
+
+
+def _rounded(values: NDArray[Any], tensor: Any) -> NDArray[Any]:
+    """What is left of float32 values in an int8 tensor."""
+    (scale,), (zero,) = tensor.quantization.scale, tensor.quantization.zeroPoint
+    steps = np.rint(values * np.float32(1 / scale))
+    return np.asarray(np.clip(steps, -128 - zero, 127 - zero, out=steps) * np.float32(scale))
+
+
+def _add_to_bias(model: Any, operation: Operation, error: NDArray[Any]) -> None:
+    """Gives the operation a bias of its own: tensors of the same content share one in the file."""
+    graph = model.subgraphs[0]
+    tensor = copy.copy(_bias(operation))
+    steps = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.int32)
+    corrected = steps + np.rint(error / tensor.quantization.scale).astype(np.int32)
+    buffer = type(model.buffers[0])()
+    buffer.data = np.frombuffer(corrected.astype(np.int32).tobytes(), np.uint8)
+    tensor.buffer = len(model.buffers)
+    model.buffers.append(buffer)
+    operation.operator.inputs[2] = len(graph.tensors)
+    graph.tensors.append(tensor)

@@ -1,4 +1,4 @@
-"""ONNX in symmetric int8: quantisation, and the biases that take off what it adds on average."""
+"""ONNX in symmetric int8: quantisation, ranges, and the biases that take off what it adds on average."""
 
 from __future__ import annotations
 
@@ -16,12 +16,15 @@ from kzoo.export.bias_correction import mean_error
 from kzoo.export.onnx_file import PRODUCTS, check, drop_unread, only_from
 from kzoo.export.sensitive import operations_of
 
+RANGES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3)
+"""Parts of the largest value in any picture that are tried as the range of what goes into a product."""
+
 Pictures = Callable[[], Iterable[NDArray[Any]]]
 """Gives, as often as it is called, calibration pictures in the model's input shape and type."""
 
 
 def to_int8(model: onnx.ModelProto, pictures: Pictures, float_layers: Sequence[str], folder: Path) -> onnx.ModelProto:
-    """The model with int8 convolutions and matrix products, whose biases are corrected.
+    """The model with int8 convolutions and matrix products, with fitted ranges and corrected biases.
 
     Args:
         model: float32.
@@ -30,6 +33,7 @@ def to_int8(model: onnx.ModelProto, pictures: Pictures, float_layers: Sequence[s
         folder: for the quantiser's files.
     """
     result = quantise(model, pictures, float_layers, folder)
+    _fit_ranges(result, pictures)
     _correct_biases(result, pictures)
     check(result)
     return result
@@ -83,6 +87,47 @@ def with_only(quantised: onnx.ModelProto, name: str | None) -> onnx.ModelProto:
     return model
 
 
+def _fit_ranges(quantised: onnx.ModelProto, pictures: Pictures) -> None:
+    """Narrows the ranges of what goes into products to where the mean squared error is least.
+
+    A few pixels reach far beyond all others, which are told apart badly by 127 steps up to the largest of them.
+    """
+    constants = {constant.name: constant for constant in quantised.graph.initializer}
+    scales = {
+        node.input[1]: node
+        for node in quantised.graph.node
+        if node.op_type == "QuantizeLinear" and node.input[0] not in constants
+    }
+    probed = with_only(quantised, None)
+    probes = {
+        (scale, part): _probe_error(probed, node, part * numpy_helper.to_array(constants[scale]), f"{scale}_{part}")
+        for scale, node in scales.items()
+        for part in RANGES
+    }
+    errors = _averages(probed, list(probes.values()), pictures())
+    for scale in scales:
+        best = min(RANGES, key=lambda part: float(errors[probes[scale, part]]))
+        fitted = best * numpy_helper.to_array(constants[scale])
+        constants[scale].CopyFrom(numpy_helper.from_array(fitted.astype(np.float32), scale))
+
+
+def _probe_error(model: onnx.ModelProto, quantiser: Any, scale: NDArray[Any], name: str) -> str:
+    """Adds to the model the mean squared error of what the QuantizeLinear reads, at another scale; its name."""
+    values, zero = quantiser.input[0], quantiser.input[2]
+    steps, rounded, error, square, mean = (f"{name}_{step}" for step in ("steps", "rounded", "error", "square", "mean"))
+    model.graph.initializer.append(numpy_helper.from_array(scale.astype(np.float32), name))
+    model.graph.node.extend(
+        [
+            onnx.helper.make_node("QuantizeLinear", [values, name, zero], [steps]),
+            onnx.helper.make_node("DequantizeLinear", [steps, name, zero], [rounded]),
+            onnx.helper.make_node("Sub", [rounded, values], [error]),
+            onnx.helper.make_node("Mul", [error, error], [square]),
+            onnx.helper.make_node("ReduceMean", [square], [mean], keepdims=0),
+        ]
+    )
+    return mean
+
+
 def _correct_biases(quantised: onnx.ModelProto, pictures: Pictures) -> None:
     """Adds to the bias of each int8 convolution what it lacks on average (`kzoo.export.bias_correction`)."""
     constants = {constant.name: numpy_helper.to_array(constant) for constant in quantised.graph.initializer}
@@ -123,24 +168,32 @@ def _means(
     model: onnx.ModelProto, tensors: Sequence[str], pictures: Iterable[NDArray[Any]]
 ) -> dict[str, NDArray[np.float64]]:
     """The mean of each channel of the tensors (B, C, H, W) over all pictures and pixels."""
-    import onnxruntime
-
     probes = [f"mean_{place}" for place in range(len(tensors))]
     for tensor, probe in zip(tensors, probes, strict=True):
         model.graph.node.append(onnx.helper.make_node("GlobalAveragePool", [tensor], [probe]))
+    found = _averages(model, probes, pictures)
+    return {tensor: found[probe].mean(0).ravel() for tensor, probe in zip(tensors, probes, strict=True)}
+
+
+def _averages(
+    model: onnx.ModelProto, probes: Sequence[str], pictures: Iterable[NDArray[Any]]
+) -> dict[str, NDArray[np.float64]]:
+    """The averages over all pictures of tensors that are no outputs of the model."""
+    import onnxruntime
+
+    for probe in probes:
         model.graph.output.append(onnx.helper.make_tensor_value_info(probe, onnx.TensorProto.FLOAT, None))
     options = onnxruntime.SessionOptions()
     # Optimised, a pair of QuantizeLinear and DequantizeLinear may be merged into what stands beside it.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    sums: dict[str, Any] = dict.fromkeys(tensors, 0.0)
+    sums: list[Any] = [0.0] * len(probes)
     count = 0
     for picture in pictures if probes else ():
         answers = session.run(probes, {model.graph.input[0].name: picture})
-        for tensor, answer in zip(tensors, answers, strict=True):
-            sums[tensor] += answer.reshape(answer.shape[:2]).sum(0, np.float64)
-        count += len(picture)
-    return {tensor: total / count for tensor, total in sums.items()}
+        sums = [sum_ + answer.astype(np.float64) for sum_, answer in zip(sums, answers, strict=True)]
+        count += 1
+    return {probe: sum_ / count for probe, sum_ in zip(probes, sums, strict=True)}
 
 
 def _makers(model: onnx.ModelProto) -> dict[str, Any]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # Mean-field iterations: exponentials, and logits that grow with each of them. Their matrix products can be quantised:
 # what goes into them are beliefs, in 0..1, and they would be 3 % of the arithmetic.
 _REFINEMENT = "refinement/(?!Conv2D)"
+# The logits on their way to the picture's size; in LiteRT the last operation has the name of the graph's output.
+_TO_INPUT_SIZE = ("to_input_size/", "StatefulPartitionedCall")
 # The layer computes in float32 whatever the policy: |x|^2 and sums over thousands of pixels do not fit float16.
 _HALF = {"EncNet": ("encoding/",)}
 # In int8 the two matrix products, which are most of its arithmetic, can be quantised: their ranges are calibrated.
@@ -27,16 +29,20 @@ _INT8 = {
     # The scores' way up, 0.2 % of the arithmetic. LiteRT quantises transposed convolutions all the same.
     "FCN8s": ("score2/", "score4/", "upsample/"),
     "SANet": ("attention_c[1-4]/.*Sigmoid",),
+    # The logits of unseen classes, learned from generated features, can be ten times those of all others: in int8, with
+    # one range for all, the seen classes' logits fall together (of a ResNet-101 33 % of the pixels changed).
+    "ZS3Net": ("classifier/", *_TO_INPUT_SIZE),
 }
 # The sums of the scores of five scales: in int8 each addition rounds to 1/255 of the largest score that there is
-# anywhere. In LiteRT the last operation has the name of the graph's output.
-_INT8_MULTI_SCALE = ("^[^/]*/add$", "to_input_size/", "StatefulPartitionedCall")
+# anywhere.
+_INT8_MULTI_SCALE = ("^[^/]*/add$", *_TO_INPUT_SIZE)
 # The first separable convolution of MobileNetV2: its channels' ranges are so far apart that its quantisation alone
 # changes as many pixels as that of all other layers together, and half precision makes five times the difference. Of
 # EfficientNet it is the first block, too, that changes most.
 _HALF_BACKBONES = {"mobilenet_v2": ("expanded_conv_depthwise",)}
 _INT8_BACKBONES = {
     "efficientnet_b0": ("block1a_",),
+    "efficientnet_b7": ("block1",),
     "mobilenet_v2": ("expanded_conv_depthwise", "expanded_conv_project"),
 }
 

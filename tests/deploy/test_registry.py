@@ -35,6 +35,10 @@ SMALL_CRF = {"refine": "conv", "refine_args": {"filter_size": 3, "iterations": 2
 ZERO_SHOT = {"unseen": (2, 9), "ignored": (), "embedding_size": 8}
 MOBILE = ZERO_SHOT | {"backbone": "mobilenet_v2", "backbone_args": {}, "output_stride": 16, "align_corners": False}
 
+# A hundred layers that start from random weights learn eight frames badly, and what rounding changes in a layer grows
+# from block to block: of EncNet-R101, with 0.80 of the pixels right, int8 changed 4 %. Many frames make it 2 %.
+DEEP = {"learning": (1e-3, 200), "taught_by": np.random.default_rng(0).permutation(range(0, 360, 3))}
+
 # Name, arguments in place of the card's, arguments of the export (and how the network learns, if not as the others).
 GRAPHS = [
     ("encnet_mnv2_animals", {}, {}),
@@ -47,16 +51,14 @@ GRAPHS = [
     ),
     pytest.param("zs3_r101_voc_k2", MOBILE | {"head_args": {"filters": 32, "separable": True}}, {}, marks=LONG),
     pytest.param("spnet_r101_voc", MOBILE | {"head_args": {"filters": 8}}, {}, marks=LONG),
-    # After 150 steps int8 does not hold it (LiteRT: 67 % of the pixels): the unseen classes' logits, learned from
-    # generated features, are ten times those of all others.
-    pytest.param("zs3_r101_voc_k2", ZERO_SHOT, {"learning": (1e-3, 20)}, marks=LONG),
+    pytest.param("zs3_r101_voc_k2", ZERO_SHOT, DEEP, marks=LONG),
     pytest.param("encnet_r50_pcontext", {}, {}, marks=LONG),
     pytest.param("encnet_mnv2_camvid", {}, {"size": HALF}, marks=LONG),
     pytest.param("deeplab_mnv2_animals", {}, {"refine": "conv", "refine_stride": 4}, marks=LONG),
     pytest.param("sanet_mnv2_camvid", {"backbone": "efficientnet_b0"}, {}, marks=LONG),
-    pytest.param("sanet_mnv2_camvid", {"backbone": "efficientnet_b7"}, {}, marks=LONG),
+    pytest.param("sanet_mnv2_camvid", {"backbone": "efficientnet_b7"}, DEEP, marks=LONG),
     pytest.param("sanet_mnv2_camvid", {"backbone": "resnet50", "separable": False}, {}, marks=LONG),
-    pytest.param("encnet_r101_pcontext", {}, {}, marks=LONG),
+    pytest.param("encnet_r101_pcontext", {}, DEEP, marks=LONG),
     pytest.param("encnet_r50c_ade20k_512x512_80k", {}, {}, marks=LONG),
     pytest.param("deeplab_largefov_vgg16_voc", {}, {"refine": "none"}, marks=LONG),
     pytest.param("deeplab_msc_vgg16_voc", {}, {}, marks=LONG),
@@ -73,6 +75,8 @@ GRAPHS = [
 MOST_TRANSPOSES = 2
 PRECISIONS = [(".onnx", "fp32"), (".onnx", "fp16"), (".onnx", "int8")]
 PRECISIONS += [(".tflite", "fp32"), (".tflite", "fp16"), (".tflite", "int8")]
+# Frames of CamVid's train split that calibrate and judge.
+JUDGED = range(0, 64, 8)
 # Adam's learning rate, and steps.
 LEARNING = (1e-3, 150)
 IMAGENET = "weights/mobilenetv2_1.0_224_imagenet_folded_f32.npz"
@@ -83,8 +87,8 @@ def test_every_format_of_every_graph(name, arguments, options, photographs, fram
     card = kzoo.get_card(name)
     shipped = card.weights is not None and "backbone" not in arguments
     options = {"size": SIZE} | options
-    learning = options.pop("learning", LEARNING)
-    network = kzoo.load(name, **arguments) if shipped else learned(name, arguments, learning)
+    lesson = {key: options.pop(key) for key in ("learning", "taught_by") if key in options}
+    network = kzoo.load(name, **arguments) if shipped else learned(name, arguments, **lesson)
     folder = photographs if shipped and card.dataset == "voc_animals" else frames
     picture = next(draw(folder, 1, 0).sized(SIZE)).astype("float32")[np.newaxis]
     logits = np.asarray(network(picture, training=False, refine=False))
@@ -131,7 +135,8 @@ def test_no_kind_of_network_is_left_out():
 def frames(tmp_path_factory):
     """A folder of real street scenes."""
     folder = tmp_path_factory.mktemp("frames")
-    for place, sample in enumerate(camvid().samples[:64:8]):
+    for place, index in enumerate(JUDGED):
+        sample = camvid().samples[index]
         shutil.copy(sample.image, folder / f"{place:02}{sample.image.suffix}")
     return folder
 
@@ -140,27 +145,31 @@ def camvid():
     return open_dataset("camvid", data_root() / "camvid", "train")
 
 
-def learned(name, arguments, learning=LEARNING):
+def learned(name, arguments, learning=LEARNING, taught_by=JUDGED):
     """The network of a card, with 11 classes, after a training on some frames with BatchNorm in training mode."""
     keras.utils.set_random_seed(1)
     network = kzoo.load(name, weights=None, num_classes=11, **arguments)
     if isinstance(network, ZeroShotSegmenter):
         vectors = np.random.default_rng(0).normal(size=network.embeddings.shape)
         network.set_embeddings(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-    split = camvid()
-    pairs = [split.read(index) for index in range(0, 64, 8)]
-    images = np.stack([scaled(image, SIZE) for image, _ in pairs]).astype("float32")
-    masks = np.stack([tf.image.resize(mask[..., None], SIZE, "nearest")[..., 0] for _, mask in pairs])
+    images, masks = lessons(JUDGED)
     if arguments.get("backbone") == "mobilenet_v2":
         load_backbone_weights(network.backbone, data_root() / IMAGENET)
         unfold_batch_normalization(network.backbone, [network.preprocessing(images)])
     rate, steps = learning
     network.compile(optimizer=keras.optimizers.Adam(rate))
-    data = tf.data.Dataset.from_tensor_slices((images, masks)).repeat().batch(4)
+    data = tf.data.Dataset.from_tensor_slices(lessons(taught_by)).repeat().batch(4)
     network.fit(data, steps_per_epoch=steps, epochs=1, verbose=0)
     settle(network, images)
     assert_learned(network, images, masks)
     return network
+
+
+def lessons(indices):
+    """Frames (N, H, W, 3) with their masks (N, H, W)."""
+    pairs = [camvid().read(index) for index in indices]
+    images = np.stack([scaled(image, SIZE) for image, _ in pairs]).astype("float32")
+    return images, np.stack([tf.image.resize(mask[..., None], SIZE, "nearest")[..., 0] for _, mask in pairs])
 
 
 def settle(network, images):

@@ -2,6 +2,7 @@
 
 from kzoo.export.sensitive import float_layers, operations_of
 from kzoo.models import DeepLabV1
+from kzoo.models.zero_shot import ZS3Net
 
 NAMES = [
     "enc_net_1/context_1/encoding_1/Softmax",
@@ -43,3 +44,14 @@ def test_sums_of_scores_stay_in_float_where_there_are_several_scales():
     several, one = (DeepLabV1(3, backbone="vgg16", multi_scale=scales) for scales in (True, False))
     assert operations_of(float_layers(several, "int8"), names) == names[:3]
     assert not operations_of(float_layers(one, "int8"), names)
+
+
+def test_the_logits_of_a_zero_shot_classifier_stay_in_float():
+    """Those of unseen classes may have a range of their own."""
+    model = ZS3Net(3, unseen=(2,), ignored=(), embedding_size=4, backbone="mobilenet_v2", align_corners=False)
+    names = [
+        "zs3_net_1/classifier_1/convolution",
+        "zs3_net_1/to_input_size_1/ResizeBilinear",
+        "zs3_net_1/head_1/concat",
+    ]
+    assert operations_of(float_layers(model, "int8"), names) == names[:2]

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import os
 import warnings
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,10 +38,11 @@ def correct_biases(quantised: bytes, plain: bytes, pictures: Iterable[NDArray[An
     graph = original.subgraphs[0]
     places = {id(tensor): place for place, tensor in enumerate(graph.tensors)}
     means = _means(plain, [(places[id(exact.inputs[0])], operation.inputs[0]) for operation, exact in pairs], pictures)
+    biases = _Biases(model)
     for (operation, exact), (mean, quantised_mean) in zip(pairs, means, strict=True):
         weights = _by_channel(_values(original, exact.inputs[1]), operation.kind)
         rounded = _by_channel(_values(model, operation.inputs[1]), operation.kind)
-        _add_to_bias(model, operation, mean_error(weights, rounded, mean, quantised_mean))
+        biases.add(operation, mean_error(weights, rounded, mean, quantised_mean))
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
@@ -110,15 +112,28 @@ def _rounded(values: NDArray[Any], tensor: Any) -> NDArray[Any]:
     return np.asarray(np.clip(steps, -128 - zero, 127 - zero, out=steps) * np.float32(scale))
 
 
-def _add_to_bias(model: Any, operation: Operation, error: NDArray[Any]) -> None:
-    """Gives the operation a bias of its own: tensors of the same content share one in the file."""
-    graph = model.subgraphs[0]
-    tensor = copy.copy(_bias(operation))
-    steps = np.frombuffer(bytes(model.buffers[tensor.buffer].data), np.int32)
-    corrected = steps + np.rint(error / tensor.quantization.scale).astype(np.int32)
-    buffer = type(model.buffers[0])()
-    buffer.data = np.frombuffer(corrected.astype(np.int32).tobytes(), np.uint8)
-    tensor.buffer = len(model.buffers)
-    model.buffers.append(buffer)
-    operation.operator.inputs[2] = len(graph.tensors)
-    graph.tensors.append(tensor)
+class _Biases:
+    """Changes biases one by one: tensors share a place in the file where they were the same."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.graph = model, model.subgraphs[0]
+        self.readers = Counter(index for operator in self.graph.operators for index in operator.inputs)
+        self.holders = Counter(tensor.buffer for tensor in self.graph.tensors)
+
+    def add(self, operation: Operation, error: NDArray[Any]) -> None:
+        """Adds to the bias of one operation."""
+        place = operation.operator.inputs[2]
+        tensor = self.graph.tensors[place]
+        if self.readers[place] > 1:
+            self.readers[place] -= 1
+            self.holders[tensor.buffer] += 1
+            tensor = copy.copy(tensor)
+            operation.operator.inputs[2] = len(self.graph.tensors)
+            self.graph.tensors.append(tensor)
+        buffer = self.model.buffers[tensor.buffer]
+        if self.holders[tensor.buffer] > 1:
+            self.holders[tensor.buffer] -= 1
+            tensor.buffer = len(self.model.buffers)
+            self.model.buffers.append(copy.copy(buffer))
+        steps = np.frombuffer(bytes(buffer.data), np.int32) + np.rint(error / tensor.quantization.scale)
+        self.model.buffers[tensor.buffer].data = np.frombuffer(steps.astype(np.int32).tobytes(), np.uint8)

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from kzoo.export import onnx_file, onnx_int8
 from kzoo.export.bias_correction import mean_error
-from kzoo.export.litert_bias import _by_channel
+from kzoo.export.litert_bias import _Biases, _by_channel
 from kzoo.export.litert_file import LitertConverter
 from kzoo.export.litert_operations import operations, unpack
 from kzoo.export.runners import open_artifact
@@ -113,17 +113,46 @@ def test_the_mean_of_each_channel_is_kept(network, tmp_path, files):
     assert corrected < 0.1 * uncorrected
 
 
-def test_biases_that_shared_a_place_in_the_file_get_their_own():
-    """Without biases the converter gives all convolutions the same zeros."""
+@pytest.fixture(scope="module")
+def twice():
+    """Two convolutions without biases: the converter gives both the same zeros."""
     rng = np.random.default_rng(1)
     kernels = [rng.normal(size=(1, 1, 4, 4)).astype("float32") for _ in range(2)]
 
     @tf.function(input_signature=[tf.TensorSpec(SHAPE, tf.float32, name="image")])
-    def twice(image):
+    def run(image):
         x = tf.nn.relu(tf.nn.conv2d(image, kernels[0], 1, "SAME"))
         return {"logits": tf.nn.conv2d(x, kernels[1], 1, "SAME")}
 
-    model = unpack(LitertConverter(twice, pictures).convert("int8"))
-    biases = [operation.inputs[2] for operation in operations(model) if operation.kind == "CONV_2D"]
-    first, second = (np.frombuffer(bytes(model.buffers[bias.buffer].data), np.int32) for bias in biases)
+    return LitertConverter(run, pictures)
+
+
+def biases_of(model):
+    graph = model.subgraphs[0]
+    places = [operation.operator.inputs[2] for operation in operations(model) if operation.kind == "CONV_2D"]
+    return [np.frombuffer(bytes(model.buffers[graph.tensors[place].buffer].data), np.int32) for place in places]
+
+
+def test_biases_that_shared_a_buffer_get_their_own(twice):
+    first, second = biases_of(unpack(twice.convert("int8")))
     assert first.any() and second.any() and (first != second).any()
+
+
+def test_biases_that_shared_a_tensor_get_their_own(twice):
+    """As those of a layer that is called twice do."""
+    model = unpack(twice.quantise(()))
+    first, second = (operation for operation in operations(model) if operation.kind == "CONV_2D")
+    second.operator.inputs[2] = first.operator.inputs[2]
+    steps = first.inputs[2].quantization.scale
+    _Biases(model).add(second, np.array([3, 0, -2, 1]) * steps)
+    np.testing.assert_array_equal(biases_of(model), [[0, 0, 0, 0], [3, 0, -2, 1]])
+
+
+def test_the_file_does_not_grow(network):
+    """What the new biases replace is not left in it."""
+    converter = LitertConverter(network, pictures)
+    before, after = (unpack(file) for file in (converter.quantise(()), converter.convert("int8")))
+    assert len(after.subgraphs[0].tensors) == len(before.subgraphs[0].tensors)
+    assert sum(len(bytes(buffer.data)) for buffer in after.buffers if buffer.data is not None) <= sum(
+        len(bytes(buffer.data)) for buffer in before.buffers if buffer.data is not None
+    )

@@ -42,7 +42,7 @@ _INT8_MULTI_SCALE = ("^[^/]*/add$", *_TO_INPUT_SIZE)
 _HALF_BACKBONES = {"mobilenet_v2": ("expanded_conv_depthwise",)}
 _INT8_BACKBONES = {
     "efficientnet_b0": ("block1a_",),
-    "efficientnet_b7": ("block1",),
+    "efficientnet_b7": ("stem", "block1", "block2[abc]_"),
     "mobilenet_v2": ("expanded_conv_depthwise", "expanded_conv_project"),
 }
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import os
-import warnings
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -14,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kzoo.export.bias_correction import mean_error
-from kzoo.export.litert_operations import PRODUCTS, Operation, operations, unpack
+from kzoo.export.litert_operations import PRODUCTS, Operation, operations, quiet, unpack
 
 CORRECTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
@@ -82,8 +80,7 @@ def _means(
     file's tensors beside them would hold them."""
     import tensorflow as tf
 
-    with warnings.catch_warnings(), open(os.devnull, "w") as nothing, contextlib.redirect_stderr(nothing):
-        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
+    with quiet():
         interpreter = tf.lite.Interpreter(
             model_content=plain,
             num_threads=os.cpu_count(),

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,7 +12,7 @@ import tensorflow as tf
 
 from kzoo.export.graph import save
 from kzoo.export.litert_bias import correct_biases
-from kzoo.export.litert_operations import operations, unpack
+from kzoo.export.litert_operations import operations, quiet, unpack
 from kzoo.export.sensitive import operations_of
 
 SILENT = 1e-8
@@ -67,7 +65,7 @@ class LitertConverter:
         """The int8 file in which the named operations stay in float; its biases are not corrected."""
         options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=list(float_operations))
         debugger = self._debugger
-        with _quiet():
+        with quiet():
             debugger.options = options
             return bytes(debugger.get_nondebug_quantized_model())
 
@@ -79,7 +77,7 @@ class LitertConverter:
     @functools.cached_property
     def _debugger(self) -> Any:
         """TensorFlow's quantisation debugger: the one public door to int8 with some operations left in float."""
-        with self._converter() as converter, _quiet():
+        with self._converter() as converter, quiet():
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: ({"image": picture} for picture in self._pictures())
             return _checked(lambda: tf.lite.experimental.QuantizationDebugger(converter=converter))
@@ -95,20 +93,12 @@ class LitertConverter:
 
 def _checked(convert: Any) -> Any:
     try:
-        with _quiet():
+        with quiet():
             return convert()
     except Exception as error:  # the converter has an error class of its own that is not public
         if type(error).__name__ != "ConverterError":
             raise
         raise ValueError(f"The network has operations that LiteRT has not: {error}") from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the warning that tf.lite.Interpreter, which the debugger uses, is going to move."""
-    with warnings.catch_warnings(), open(os.devnull, "w") as nothing, contextlib.redirect_stderr(nothing):
-        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
-        yield
 
 
 def _silent(file: bytes) -> Iterator[str]:

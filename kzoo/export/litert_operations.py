@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -118,3 +121,11 @@ def operations(model: Any) -> Iterator[Operation]:
         if kind == "DEQUANTIZE":
             sources[id(outputs[0])] = inputs[0]
         yield Operation(kind, operator, inputs, outputs, sources)
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without the warning that tf.lite.Interpreter is going to move, and what it and the converter write to stderr."""
+    with warnings.catch_warnings(), open(os.devnull, "w") as nothing, contextlib.redirect_stderr(nothing):
+        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
+        yield

@@ -49,7 +49,8 @@ def sensitivity(
 ) -> list[Sensitivity]:
     """The operations of a network's `"onnx"` or `"litert"` file, those first that int8 changes most.
 
-    Args are those of `kzoo.export.export_model`; 64 pictures calibrate, and 8 are looked at.
+    Args are those of `kzoo.export.export_model`; 64 pictures calibrate, and 8 are looked at. Ranges and biases are as
+    the quantisers leave them.
     """
     target = Target(format, size, "int8", batch, input_type=input_type)  # type: ignore[arg-type]
     function = exported_function(model, target, deployed_refinement(model, refine, refine_stride))

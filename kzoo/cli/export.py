@@ -117,11 +117,10 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def own_size(model: Any) -> tuple[int, int]:
-    """The size in the network's card."""
-    card = getattr(model, "card", None)
-    if card is None or card.input_size is None:
-        raise ValueError("This network has no card that tells its pictures' size: give --size HEIGHTxWIDTH.")
-    height, width = card.input_size
+    """The size that the network was trained at, by its card or its run's recipe."""
+    if model.trained_size is None:
+        raise ValueError("Nothing tells the size that this network was trained at: give --size HEIGHTxWIDTH.")
+    height, width = model.trained_size
     return height, width
 
 

@@ -20,6 +20,7 @@ from kzoo.export.graph import Refine, deployed_refinement
 from kzoo.export.peak_memory import peak_memory
 from kzoo.export.pictures import scaled
 from kzoo.export.runners import Runner, open_artifact
+from kzoo.export.sizes import advise
 from kzoo.export.target import SUFFIXES, Precision, Target
 from kzoo.export.verification import VerificationError, predictor, reference
 from kzoo.files import atomic_write
@@ -108,6 +109,7 @@ def contenders(
 
     A form that does not pass the gate is left out; `progress` is told why.
     """
+    advise(model, size)
     refinement = deployed_refinement(model, refine, refine_stride)
     found = []
     macs: int | None = None

@@ -22,6 +22,7 @@ from kzoo.export.pictures import CALIBRATION_PICTURES, VERIFICATION_PICTURES, Pi
 from kzoo.export.runners import open_artifact
 from kzoo.export.sensitive import float_layers
 from kzoo.export.sidecar import describe, sidecar_path, write_sidecar
+from kzoo.export.sizes import advise
 from kzoo.export.target import DEFAULT_OPSET, Format, Precision, Target, format_of
 from kzoo.export.verification import LIMITS, Verification, VerificationError, verify
 
@@ -102,6 +103,7 @@ def export_model(
     judged_by = _photographs(seed) if pictures is None else draw(pictures, VERIFICATION_PICTURES[precision], seed)
     calibrated_by = _calibration(target, calibration, seed)
     refinement = deployed_refinement(model, refine, refine_stride)
+    advise(model, size)
     function = exported_function(model, target, refinement)
     with _beside(path, target) as temporary:
         census = _convert(function, target, calibrated_by, float_layers(model, target.precision), temporary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,9 @@ from kzoo.export.sensitive import operations_of
 
 RANGES = (1.0, 0.85, 0.7, 0.6, 0.5, 0.4, 0.3)
 """Parts of the largest value in any picture that are tried as the range of what goes into a product."""
+
+RANGE_BATCHES = 16
+"""How many of the calibration batches the ranges are fitted to: each trial passes over all tensors of the network."""
 
 Pictures = Callable[[], Iterable[NDArray[Any]]]
 """Gives, as often as it is called, calibration pictures in the model's input shape and type."""
@@ -104,7 +108,7 @@ def _fit_ranges(quantised: onnx.ModelProto, pictures: Pictures) -> None:
         for scale, node in scales.items()
         for part in RANGES
     }
-    errors = _averages(probed, list(probes.values()), pictures())
+    errors = _averages(probed, list(probes.values()), itertools.islice(pictures(), RANGE_BATCHES))
     for scale in scales:
         best = min(RANGES, key=lambda part: float(errors[probes[scale, part]]))
         fitted = best * numpy_helper.to_array(constants[scale])

@@ -137,7 +137,7 @@ class Card:
         class_names: in the order of the logits' last axis.
         palette: one (red, green, blue), 0..255, a class.
         ignore_label: the mask value that counts nowhere.
-        input_size: height and width it was trained at, pixels; any other size works too.
+        input_size: height and width it was trained at, pixels; it takes any other, see `kzoo.export.sizes`.
         normalization: of the pictures, which the network's first layer does.
         parameters: number of weights of the network as the architecture builds it, BatchNorm statistics included.
         licence: terms.

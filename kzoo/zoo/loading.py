@@ -106,6 +106,7 @@ def load(
     if classes == card.num_classes:
         model.class_names, model.palette = card.class_names, card.palette
     model.card, model.fresh_layers, model.input_shape = card, fresh, (None, *shape)
+    model.trained_size = None if weights is None else card.input_size
     return model
 
 
@@ -148,6 +149,7 @@ def open_model(name_or_run: str | os.PathLike[str]) -> Segmenter:
     model = create_model(config.model.name, len(info.class_names), args)
     load_weights(model, present[0])
     model.class_names, model.palette = info.class_names, info.palette
+    model.trained_size = config.data.crop
     return model
 
 

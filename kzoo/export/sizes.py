@@ -3,7 +3,8 @@
 TensorFlow's "same" padding puts the last sample of a strided convolution on the last pixel, and counts back from there:
 with all strides together S, the features of a side of N pixels begin at pixel (N - 1) mod S. The resizing behind them
 knows nothing of that. A network learns to make up for it, at the sizes that it is trained with: of EncNet on
-MobileNetV2, trained at 320x320 (the features begin at pixel 31), 321x321 (at 0) took six points of mIoU.
+MobileNetV2, trained at 320x320 (the features begin at pixel 31), 321x321 (at 0) takes seven points of mIoU
+(`docs/deployment.md`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ _log = logging.getLogger("kzoo")
 def size_advice(model: Segmenter, size: tuple[int, int]) -> str | None:
     """What is wrong with pictures of `size` (height, width) for a network trained at another; None if nothing is.
 
-    A quarter of the stride is taken as nothing. The same holds for backbones that pad by a fixed number of pixels, and
-    for a network of which it is not known what size it was trained at.
+    Nothing is said of features that begin within a quarter of the stride from where they began in training, of
+    backbones that pad by a fixed number of pixels, nor of a network of which it is not known what it was trained at.
     """
     if model.trained_size is None or not _begins_by_size(model):
         return None

@@ -97,6 +97,7 @@ class Segmenter(keras.Model):
         self.aux_weight, self.se_weight = float(aux_weight), float(se_weight)
         self.class_names = tuple(f"class {index}" for index in range(self.num_classes))
         self.palette: tuple[tuple[int, int, int], ...] = ()
+        # Height and width of the pictures that the weights learned from, as far as a card or a recipe tells.
         self.trained_size: tuple[int, int] | None = None
         self._backbone_config = {
             "backbone": backbone,

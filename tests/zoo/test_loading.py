@@ -195,6 +195,7 @@ def test_open_model_takes_runs_and_names(zoo: Path, source: Any, tmp_path: Path)
     assert_kept(model, source)
     assert (model.class_names, model.ignore_label) == (("road", "sky", "car"), 254)
     assert model.palette == ((0, 0, 0), (1, 2, 3), (4, 5, 6))
+    assert model.trained_size == (32, 32)  # the recipe's crop
     with pytest.raises(ValueError, match=r"Unknown model or run folder 'tinny'. Did you mean 'tiny'"):
         open_model("tinny")
 

@@ -52,7 +52,7 @@ def describe(model: Segmenter, target: Target, refinement: Any) -> dict[str, Any
         "precision": target.precision,
         "opset": target.opset if target.format == "onnx" else None,
         "network": {
-            "name": card.name if card is not None else model.name,
+            "name": network_name(model),
             "architecture": card.architecture.name if card is not None else type(model).__name__,
             "refine": None if refinement is None else refinement.get_config(),
             "weights_sha256": weights.sha256 if weights is not None else None,
@@ -72,6 +72,12 @@ def describe(model: Segmenter, target: Target, refinement: Any) -> dict[str, Any
         "ignore_label": model.ignore_label,
         "versions": _versions(),
     }
+
+
+def network_name(model: Segmenter) -> str:
+    """The card's, or Keras's where there is none."""
+    card = getattr(model, "card", None)
+    return model.name if card is None else card.name
 
 
 def write_sidecar(artefact: Path, final: Path, fields: dict[str, Any], path: Path) -> None:

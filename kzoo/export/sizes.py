@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kzoo.export.sidecar import network_name
+
 if TYPE_CHECKING:
     from kzoo.models import Segmenter
 
@@ -36,8 +38,8 @@ def size_advice(model: Segmenter, size: tuple[int, int]) -> str | None:
         return None
     fitting = [_nearest(side, trained, stride) for side, trained in sides]
     return (
-        f"{_name(model)} was trained at {_spelled(model.trained_size)}: in pictures of {_spelled(size)} its features "
-        f"begin up to {moved} pixels from where they began there, which can cost points of mIoU. "
+        f"{network_name(model)} was trained at {_spelled(model.trained_size)}: in pictures of {_spelled(size)} its "
+        f"features begin up to {moved} pixels from where they began there, which can cost points of mIoU. "
         f"{_spelled(fitting)} fits."
     )
 
@@ -72,11 +74,6 @@ def _begins_by_size(model: Segmenter) -> bool:
 def _nearest(side: int, trained: int, stride: int) -> int:
     below = side - (side - trained) % stride
     return min((below, below + stride), key=lambda fitting: (fitting < 1, abs(fitting - side)))
-
-
-def _name(model: Segmenter) -> str:
-    card = getattr(model, "card", None)
-    return card.name if card is not None else model.name
 
 
 def _spelled(size: tuple[int, ...] | list[int]) -> str:

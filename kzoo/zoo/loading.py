@@ -105,8 +105,8 @@ def load(
         _log.warning("%s%s: fresh, to be trained: %s. All other weights are kept.", name, other, ", ".join(fresh))
     if classes == card.num_classes:
         model.class_names, model.palette = card.class_names, card.palette
+        model.trained_size = None if weights is None else card.input_size
     model.card, model.fresh_layers, model.input_shape = card, fresh, (None, *shape)
-    model.trained_size = None if weights is None else card.input_size
     return model
 
 

@@ -42,6 +42,7 @@ def test_sizes_that_fit_and_one_that_does_not():
 def test_nothing_is_said_where_nothing_is_known_or_padding_is_fixed():
     random = kzoo.load("encnet_mnv2_animals", weights=None)
     assert random.trained_size is None and size_advice(random, (321, 321)) is None
+    assert kzoo.load("encnet_mnv2_animals", num_classes=3).trained_size is None  # its heads are to be trained
     fixed = kzoo.load("encnet_r50_pcontext", weights=None)
     fixed.trained_size = (480, 480)
     assert size_advice(fixed, (481, 481)) is None
